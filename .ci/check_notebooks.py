@@ -1,0 +1,49 @@
+"""The notebooks are the source. This checks, in a scratch copy, that cleaning and exporting them changes nothing,
+that README.md is what nbs/index.ipynb says, and that no notebook is too large or keeps widget state.
+`--write-readme` writes README.md instead."""
+import argparse, filecmp, json, os, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def readme(index):
+    "nbs/index.ipynb as Markdown; cells marked `#| hide` are left out."
+    from nbconvert import MarkdownExporter
+    from nbconvert.preprocessors import RegexRemovePreprocessor
+    exporter = MarkdownExporter()
+    exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r'#\| hide']), enabled=True)
+    return exporter.from_filename(str(index))[0].strip() + '\n'
+
+
+def differing(a, b, pattern):
+    names = {p.relative_to(d) for d in (a, b) for p in d.rglob(pattern)}
+    return sorted(str(n) for n in names if not ((a/n).exists() and (b/n).exists() and filecmp.cmp(a/n, b/n, shallow=False)))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument('--write-readme', action='store_true')
+    if ap.parse_args().write_readme:
+        (ROOT/'README.md').write_text(readme(ROOT/'nbs/index.ipynb'), encoding='utf8')
+        return
+    wrong = []
+    with tempfile.TemporaryDirectory() as tmp:
+        copy = Path(tmp)/'copy'
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns('.git', '.venv', 'runs', '__pycache__', '*.egg-info', '.ipynb_checkpoints'))
+        env = {**os.environ, 'PYTHONPATH': str(copy)}
+        for command in (['nbdev_clean'], ['nbdev_clean', '--fname', 'tutorials'], ['nbdev_export']):
+            subprocess.run([BIN/command[0], *command[1:]], cwd=copy, env=env, check=True)
+        for folder, pattern in (('nbs', '*.ipynb'), ('tutorials', '*.ipynb'), ('stephrl', '*.py')):
+            wrong += [f'{folder}/{n}: differs after nbdev_clean and nbdev_export' for n in differing(ROOT/folder, copy/folder, pattern)]
+    for nb in sorted([*ROOT.glob('nbs/*.ipynb'), *ROOT.glob('tutorials/*.ipynb')]):
+        if nb.stat().st_size > 500_000: wrong.append(f'{nb.relative_to(ROOT)}: {nb.stat().st_size//1000} kB, more than 500')
+        if 'widgets' in json.loads(nb.read_text(encoding='utf8'))['metadata']: wrong.append(f'{nb.relative_to(ROOT)}: keeps widget state')
+    if (ROOT/'README.md').read_text(encoding='utf8') != readme(ROOT/'nbs/index.ipynb'):
+        wrong.append('README.md: differs from nbs/index.ipynb; run `make readme`')
+    print('\n'.join(wrong) or 'notebooks, library and README agree')
+    sys.exit(bool(wrong))
+
+
+if __name__ == '__main__': main()

@@ -56,7 +56,7 @@ class Generation:
 @dataclass
 class _Row:
     "One prompt while it is being answered."
-    index: int; prompt: list[int]; limit: int; u: torch.Tensor; walk: TrieWalk|None = None
+    prompt: list[int]; limit: int; u: torch.Tensor; walk: TrieWalk|None = None
     tokens: list[int]|None = None; logprob: float = 0.
 
     def choose(self, z, token, temperature): # the unconstrained `token`, or the best branch
@@ -103,7 +103,8 @@ def generate(policy:Policy,
     if temperature < 0: raise ValueError(f'temperature {temperature}: must be 0 (greedy) or more')
     if not 0 < max_new_tokens <= policy.target_room: raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} (a quarter of the context, at most 256)')
     choices = choices or [None]*len(prompts)
-    rows = [_row(policy, i, p, c, max_new_tokens, seed) for i,(p,c) in enumerate(zip(prompts, choices, strict=True))]
+    streams = [(seed,i) for i in range(len(prompts))] if isinstance(seed, int) else [(s,0) for s in seed]
+    rows = [_row(policy, i, p, c, max_new_tokens, s) for i,(p,c,s) in enumerate(zip(prompts, choices, streams, strict=True))]
     by_length = sorted(rows, key=lambda r: len(r.prompt))
     was_training = policy.model.training
     policy.model.eval()
@@ -114,14 +115,14 @@ def generate(policy:Policy,
     return [_generation(policy, r) for r in rows]
 
 # %% ../nbs/09a_decoding.ipynb #c018
-def _row(policy:Policy, i, prompt, choices, max_new_tokens, seed):
+def _row(policy:Policy, i, prompt, choices, max_new_tokens, stream):
     "A row with its stream of random numbers and, when constrained, its trie."
-    if choices is None: return _Row(i, policy.encode_prompt(prompt), max_new_tokens, uniforms(*stream, max_new_tokens), tokens=[])
-    if not choices: raise ValueError(f'choices[{i}] is empty: pass None for free text, or at least one allowed completion')
+    if choices is None: return _Row(policy.encode_prompt(prompt), max_new_tokens, uniforms(*stream, max_new_tokens), tokens=[])
+    if not choices: raise ValueError(f'choices: an empty list for the prompt {prompt[-60:]!r}; pass None for free text, or at least one allowed completion')
     sequences = [[*policy._tokens(c), policy.eos] for c in choices]
     limit = max(map(len, sequences))
-    if limit > policy.target_room: raise ValueError(f'choices[{i}]: a choice of {limit} tokens, room for {policy.target_room}')
-    return _Row(i, policy.encode_prompt(prompt), limit, uniforms(*stream, limit), TrieWalk(sequences), [])
+    if limit > policy.target_room: raise ValueError(f'choices: one of {limit} tokens, room for {policy.target_room}')
+    return _Row(policy.encode_prompt(prompt), limit, uniforms(*stream, limit), TrieWalk(sequences), [])
 
 def _generation(policy:Policy, r:_Row)->Generation:
     "The finished row as text."

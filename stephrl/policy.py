@@ -252,7 +252,7 @@ def generate(self:Policy,
              prompts:list[str], # any number, also none
              max_new_tokens:int=64, # limit per completion, eos included; does not bind constrained rows
              temperature:float=0., # 0 = greedy
-             seed:int=0, # row i draws from stream (seed, i); use another seed for another call
+             seed:int|list[int]=0, # row i draws from stream (seed, i), or (seed[i], 0)
              choices:list[list[str]|None]|None=None, # per prompt: the allowed completions, or None for free text
              batch_size:int=64, # rows decoded side by side
             ): # list of `Generation`: text, prompt_tokens, completion_tokens, logprob

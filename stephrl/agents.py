@@ -4,20 +4,19 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'Flat', 'register_agent', 'nearest', 'Player', 'serve',
-           'add_values', 'stream_seed', 'start', 'play', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
+           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'Flat', 'register_agent', 'nearest', 'AgentError',
+           'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
-import difflib, json, os, random, shutil, tempfile, zlib
+import difflib, json, os, random, shutil, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 from fastcore.basics import patch
 from . import __version__
-from .episode import Call, Episode, Observation, Step, Subtask
+from .episode import Observation
 from .policy import Policy
-from .prompts import (flat_prompt, flat_target, high_prompt, low_prompt, low_target, one_line, parse_high, parse_low, parse_progress,
-                             progress_prompt)
+from .prompts import flat_prompt, flat_target, high_prompt, low_prompt, low_target, parse_high, parse_low, parse_progress, progress_prompt
 
 # %% ../nbs/12_agents.ipynb #c005
 @dataclass
@@ -185,146 +184,6 @@ def nearest(word:str, known, what:str)->str: # an error text
     return f'unknown {what} {word!r}; ' + (f'did you mean {" or ".join(map(repr, close))}? ' if close else '') + f'known: {", ".join(map(str, known)) or "none"}'
 
 # %% ../nbs/12_agents.ipynb #c035
-class Player:
-    "One episode in play: the agent's generator, what it waits for (`request`), and the record so far (`episode`)."
-    def __init__(self, agent:Agent, episode:Episode, # without steps; its texts name the play
-                 observation:Observation, # the first
-                 seed:int=0 # for agents that draw lots
-                ):
-        self.agent, self.episode, self.observation, self.seed = agent, episode, observation, seed
-        self.request, self.progress, self.calls, self.n_calls, self.ended = None, '', [], 0, False
-        try: self.generator = agent.episode(episode.description, observation, seed)
-        except Exception as e: self.fail(e)
-        else: self._send(None)
-
-    def fail(self, error:BaseException|str): # kept in the episode
-        "Something crashed: the episode ends here, with the steps before it."
-        text = error if isinstance(error, str) else f'{type(error).__name__}: {one_line(str(error))}'
-        self.episode.error = f'{self.episode.id}, step {len(self.episode.steps)}: {text}'
-        self._finish()
-
-    def _finish(self):
-        ep, self.request = self.episode, None
-        if ep.steps: ep.steps[-1].calls += self.calls
-        self.calls = []
-        if ep.subtasks and ep.subtasks[-1].start == ep.subtasks[-1].end: ep.subtasks.pop()   # named, but nothing was done
-        if ep.steps: ep.score = ep.steps[-1].score
-        ep.final = self.observation
-
-# %% ../nbs/12_agents.ipynb #c037
-@patch
-def _send(self:Player, value):
-    try:
-        request = self.generator.send(value)
-        while isinstance(request, (Begin, Note)):
-            self._record(request)
-            request = self.generator.send(None)
-        if not isinstance(request, (Ask, Act, Valid)):
-            raise TypeError(f'{type(self.agent).__name__}.episode yielded {request!r}; expected Ask, Act, Valid, Begin or Note')
-        if self.ended and isinstance(request, Act): raise RuntimeError(f'{type(self.agent).__name__} acts after the episode has ended')
-        self.request = request
-    except StopIteration:
-        if not self.ended: self.episode.meta['gave_up'] = True
-        self._finish()
-    except Exception as e: self.fail(e)
-
-@patch
-def _record(self:Player, message):
-    ep, n = self.episode, len(self.episode.steps)
-    if isinstance(message, Begin):
-        ep.subtasks.append(Subtask(message.subtask, n, n))
-        self.progress = ''
-    else:
-        self.progress = message.progress
-        if not ep.steps: return
-        ep.steps[-1].next_progress, ep.steps[-1].calls, self.calls = message.progress, ep.steps[-1].calls + self.calls, []
-        if ep.subtasks: ep.subtasks[-1].final_progress = message.progress
-
-# %% ../nbs/12_agents.ipynb #c038
-@patch
-def answer(self:Player, generation, call:Call):
-    "Give the answer to an `Ask`: the generation for the agent, the call for the record."
-    self.calls.append(call)
-    self.n_calls += 1
-    self._send(generation)
-
-@patch
-def listed(self:Player, actions:list[str]):
-    "Give the answer to a `Valid`."
-    self._send(actions)
-
-@patch
-def observed(self:Player, observation:Observation, reward:float, terminated:bool, truncated:bool, info:dict):
-    "Give the environment's answer to an `Act`. Our own step limit truncates, whatever the environment thinks."
-    ep, act, subtask = self.episode, self.request, len(self.episode.subtasks) - 1
-    extra = {k: v for k, v in info.items() if k in ('won',)}
-    ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)), bool(info.get('valid', True)), subtask, act.done,
-                         self.progress, self.progress, self.calls, extra))
-    self.calls, self.observation = [], observation
-    if subtask >= 0: ep.subtasks[subtask].end, ep.subtasks[subtask].said_done = len(ep.steps), act.done
-    ep.terminated, ep.truncated = bool(terminated), not terminated and bool(truncated or len(ep.steps) >= ep.step_limit)
-    self.ended = ep.terminated or ep.truncated
-    self._send((observation, self.ended))
-
-# %% ../nbs/12_agents.ipynb #c043
-def serve(agent:Agent, asks:list[Ask], # of any roles
-          choices:list[list[str]|None]|None=None, # per question: the only completions allowed
-          temperature:float=0., # 0: greedy
-          seeds:list[int]|None=None # one per question
-         )->tuple[list, list[Call]]: # generations, and the same as calls for the record
-    "Ask the agent's policies, in as few `generate` calls as possible."
-    out, groups = [None]*len(asks), {}
-    for i, a in enumerate(asks): groups.setdefault((id(agent.policy_for(a.role)), a.max_new_tokens), []).append(i)
-    for (_, limit), rows in groups.items():
-        kwargs = dict(choices=[choices[i] for i in rows]) if choices and any(choices[i] for i in rows) else {}
-        if temperature: kwargs |= dict(temperature=temperature, seed=[seeds[i] for i in rows] if seeds else 0)
-        policy = agent.policy_for(asks[rows[0]].role)
-        for i, g in zip(rows, policy.generate([asks[i].prompt for i in rows], max_new_tokens=limit, **kwargs), strict=True): out[i] = g
-    calls = [Call(a.role, a.prompt, g.text, g.prompt_tokens, g.completion_tokens, g.logprob) for a, g in zip(asks, out)]
-    return out, add_values(agent, calls)
-
-def add_values(agent:Agent, calls:list[Call])->list[Call]: # the same, with value, q and advantage where the agent has critics
-    "Critics' opinion of every call: V(s), min(Q1, Q2)(s, a), and their difference."
-    if agent.critics is not None and calls:
-        for c, (v, q) in zip(calls, agent.critics.score(calls), strict=True): c.value, c.q, c.advantage = float(v), float(q), float(q - v)
-    return calls
-
-def stream_seed(*parts # anything printable that names the stream
-               )->int: # 32 bits, the same in every process and Python version
-    "A seed made from names: independent streams for (seed, episode, call)."
-    return zlib.crc32('/'.join(map(str, parts)).encode())
-
-# %% ../nbs/12_agents.ipynb #c047
-def start(agent:Agent, env, # a `TextEnv`
-          observation:Observation, info:dict, # what its reset gave
-          task:str, variation, seed:int=0, split:str='', **meta # kept in `Episode.meta`
-         )->Player:
-    "A player at the beginning of an episode. `env` only has to know its name, version, step limit and simplification."
-    ep = Episode(env.name, env.version, task, variation, split, info['description'], source=agent.name, seed=seed, step_limit=env.step_limit,
-                 simplification=getattr(env, 'simplification', '') or '', meta=meta)
-    return Player(agent, ep, observation, stream_seed(seed, task, variation))
-
-def play(agent:Agent, # who
-         env, # a `TextEnv`
-         task:str, variation:int|str, # what
-         seed:int=0, temperature:float=0., # 0: greedy
-         decoding:str='free', # or 'valid': actions are picked from the environment's list
-         each:Callable|None=None # called after every step with the episode so far
-        )->Episode:
-    "Play one episode from reset to end."
-    player = start(agent, env, *env.reset(task, variation, seed), task, variation, seed, decoding=decoding, temperature=temperature)
-    while (want := player.request) is not None:
-        if isinstance(want, Valid): player.listed(env.valid_actions())
-        elif isinstance(want, Act):
-            player.observed(*env.step(want.action))
-            if each: each(player.episode)
-        else:
-            choices = [want.choices(env.valid_actions())] if decoding == 'valid' and want.choices else None
-            (generation,), (call,) = serve(agent, [want], choices, temperature, [stream_seed(player.seed, player.n_calls)])
-            player.answer(generation, call)
-    return player.episode
-
-# %% ../nbs/12_agents.ipynb #c054
 AGENT_FORMAT = 1          # raise when the directory's layout changes
 SHIPPED = Path(__file__).parent/'agents_data' if '__file__' in globals() else Path('../stephrl/agents_data')   # agents inside the package
 
@@ -361,7 +220,7 @@ def _swap(temp, path): # directories cannot replace each other in one step: the 
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
-# %% ../nbs/12_agents.ipynb #c056
+# %% ../nbs/12_agents.ipynb #c037
 def shipped_agents()->list[str]:
     "Names of the agents inside the package."
     return sorted(p.parent.name for p in SHIPPED.glob('*/agent.json'))
@@ -385,7 +244,7 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
     if 'name' not in options and not (set(changes) - {'critics'}): options['name'] = card['name']   # a changed agent is another agent
     return cls(policy=policy, train_ids=map(tuple, card['train_ids']), **dict(critics=critics) | options)
 
-# %% ../nbs/12_agents.ipynb #c057
+# %% ../nbs/12_agents.ipynb #c038
 CARD = dict(kind=str, name=str, options=dict, policies=dict, critics=bool, train_ids=list)   # fields of agent.json
 
 def _read_card(path):

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'DOORS', 'ROUND', 'PAINT', 'ALIVE', 'GROWS', 'FORMS', 'OTHER', 'verb', 'word_of', 'Stretch', 'Form',
-           'name_pattern', 'distance', 'direct', 'a_an', 'the_list', 'mixture', 'go_slots', 'take_slots',
+           'name_pattern', 'distance', 'direct', 'a_an', 'listed', 'the_list', 'mixture', 'go_slots', 'take_slots',
            'take_two_slots', 'focus_taken_slots', 'search_taken_slots', 'kind_slots', 'find_slots', 'search_slots',
-           'focus_slots', 'stage_slots', 'first_stage_slots', 'box_slots', 'limit_slots', 'melts_slots', 'substance',
-           'heat_slots', 'cool_slots', 'fill_slots', 'watch_slots', 'paints_slots', 'mix_slots', 'recipe_slots',
-           'wires', 'source', 'power_slots', 'conduct_slots', 'bring_slots', 'soil_slots', 'plant_slots',
-           'plant_focus_slots', 'water_slots', 'seeds_slots', 'nothing', 'plane_slots', 'second_plane_slots', 'in_room',
-           'taken', 'on_focus', 'focus_taken', 'kind_found', 'stage_found', 'boxed', 'measured', 'heating', 'cooling',
-           'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought', 'soil_in', 'planted',
-           'seed_focus', 'watered', 'grown', 'bees_out', 'time_read', 'form_of', 'ScienceWorldRules']
+           'focus_slots', 'stage_slots', 'first_stage_slots', 'wait_stage_slots', 'box_slots', 'limit_slots',
+           'melts_slots', 'substance', 'heat_slots', 'cool_slots', 'fill_slots', 'watch_slots', 'paints_slots',
+           'mix_slots', 'recipe_slots', 'wires', 'source', 'power_slots', 'conduct_slots', 'bring_slots', 'jar_slots',
+           'soil_slots', 'plant_slots', 'plant_focus_slots', 'water_slots', 'seeds_slots', 'nothing', 'plane_slots',
+           'second_plane_slots', 'in_room', 'taken', 'on_focus', 'focus_taken', 'kind_found', 'stage_found', 'boxed',
+           'measured', 'melted', 'heating', 'cooling', 'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on',
+           'tested', 'brought', 'soil_in', 'planted', 'seed_focus', 'watered', 'grown', 'bees_out', 'time_read',
+           'form_of', 'ScienceWorldRules']
 
 # %% ../nbs/07c_scienceworld_rules.ipynb #c003
 import re
@@ -93,9 +94,11 @@ ALIVE = r'\b(egg|baby|adult|juvenile|hatchling|tadpole|larva|pupa|nymph|animal|b
 GROWS = r'\b(plant|tree|seed|flower|sprout|seedling|pea)\b'
 
 def a_an(thing:str)->str: return ('an ' if thing[:1] in 'aeiou' else 'a ') + thing
-def the_list(things)->str: # 'the soap, the water and the salt'
-    things = [f'the {x}' for x in dict.fromkeys(things)]
+def listed(things)->str: # 'soap, water and salt'
+    things = list(dict.fromkeys(things))
     return ' and '.join([', '.join(things[:-1])] * (len(things) > 1) + things[-1:])
+
+def the_list(things)->str: return listed(f'the {x}' for x in things)
 
 def mixture(s:Stretch)->list: # what has to be mixed: after the recipe that was read, or after the colours
     "The ingredients of the next mixture, from the recipe or from knowing colours."
@@ -149,6 +152,8 @@ def first_stage_slots(s):
     slots = stage_slots(s)
     return slots and not s.all('f')[:-1] and dict(slots, room=room_of(s.after())) or None
 
+def wait_stage_slots(s): return stage_slots(s) if s.acts('w') else None
+
 # %% ../nbs/07c_scienceworld_rules.ipynb #c020
 def box_slots(s):
     thing, box = moved(s.after())
@@ -161,7 +166,7 @@ def limit_slots(s):
     return dict(thing=thing, limit=limit, room=room_of(s.after())) if thing and limit else None
 
 def melts_slots(s):
-    thing, limit = s.said(r'melting point of (.+?) is above'), s.said(r'is above (-?[\d.]+) degrees')
+    thing, limit = s.said(r'If the melting point of (.+?) is above'), s.said(r'is above (-?[\d.]+) degrees')
     return dict(thing=thing, limit=limit) if thing and limit else None
 
 # %% ../nbs/07c_scienceworld_rules.ipynb #c022
@@ -193,7 +198,7 @@ def mix_slots(s):
     poured = [m[1] for _, _, o in s.all('o') if (m := re.search(r'into the (.+?)\.', o.text))]
     into = [moved(o)[1] for _, _, o in s.all('m') if moved(o)[1]]
     bowl = (poured if 'paint' in s.task() else into or poured)[-1:]
-    return dict(things=' and '.join(things), bowl=[*bowl, *into][0]) if things and bowl else None
+    return dict(things=listed(things), bowl=[*bowl, *into][0]) if things and bowl else None
 
 def recipe_slots(s): return dict(room=room_of(s.after())) if 'recipe' in s.after().text[:40] else None
 
@@ -215,9 +220,11 @@ def conduct_slots(s):
 def bring_slots(s): return dict(things=the_list(moved(o)[0] for _, _, o in s.acts('d')), room=room_of(s.after()))
 
 # %% ../nbs/07c_scienceworld_rules.ipynb #c028
-def soil_slots(s):
+def jar_slots(s): return take_slots(s) if 'seed' in s.task().lower() and moved(s.after())[0] == 'seed jar' else None
+
+def soil_slots(s): # the pot must be in sight before
     thing, pot = moved(s.after())
-    return dict(pot=pot) if thing == 'soil' else None
+    return dict(pot=pot) if thing == 'soil' and sees(s.before(), pot) else None
 
 def plant_slots(s): # named after the pots that were tried: a seed may be missing, which shows only then
     tried = [re.search(r'move (.*seed) .*to ((?:self watering )?flower pot \d+)', a) for _, a, _ in s.acts('m')]
@@ -262,6 +269,9 @@ def kind_found(slots, steps, after):
 def stage_found(slots, steps, after): return bool(focused(after)) and slots['stage'] in steps[-1].action
 def boxed(slots, steps, after): return moved(after)[1] == slots['box'] and not holds(after, slots['thing'])
 def measured(slots, steps, after): return 'measures a temperature' in after.text[:200] and has_words(slots['thing'], steps[-1].action[:200]) and in_room(slots, steps, after)
+def melted(slots, steps, after): # the policy has measured what it saw molten; a thing that is liquid from the start shows nothing
+    if slots['thing'].startswith('liquid '): return None
+    return 'measures a temperature' in after.text[:200] and f'liquid {slots["thing"]}' in steps[-1].action
 def heating(slots, steps, after): return bool(re.match(rf'The {re.escape(slots["device"])} (is now activated|appears broken)', after.text[:200]))
 def cooling(slots, steps, after): return moved(after) == (slots['pot'], slots['device'])
 def filled(slots, steps, after): return focused(after) == 'water'
@@ -286,7 +296,8 @@ FORMS = [
     # sorting and finding
     Form('move the {thing} to the {box} in the {room}', 'p?[nl]*m', box_slots, (ROUTE,), boxed),
     Form('find the {stage} stage of the {thing} in the {room} and focus on it', '[nl]*f', first_stage_slots, (ROUTE,), stage_found),
-    Form('wait for the {stage} stage of the {thing} and focus on it', '[lw]*f', stage_slots, (WAITED,), stage_found),
+    Form('wait for the {stage} stage of the {thing} and focus on it', '[lw]*f', wait_stage_slots, (WAITED,), stage_found),
+    Form('focus on the {stage} stage of the {thing}', 'l*f', stage_slots, (), stage_found),
     Form('find {what} in the {room} and focus on it', '[nlk]*f', kind_slots, (CHECKED,), kind_found),
     Form('fill the {pot} with water and focus on it', '[lnpmas]*f', fill_slots, (BROKEN,), filled),
     Form('get the {thing} from the {room} and focus on it', '[nl]*pl?f', focus_taken_slots, (ROUTE,), focus_taken),
@@ -295,7 +306,7 @@ FORMS = [
     Form('focus on the {thing}', 'l?f#?', focus_slots, (), on_focus),
     # measuring
     Form('measure in the {room} if the {thing} is above {limit} degrees', '[nl]*u', limit_slots, (ROUTE, READING), measured),
-    Form('measure if the {thing} melts above {limit} degrees', '[eu]+', melts_slots, (READING,)),
+    Form('measure if the {thing} melts above {limit} degrees', '[eu]+', melts_slots, (READING,), melted),
     # mixing
     Form('find the {a} and the {b}', '[nl]*l(?=o)', paints_slots, (CHECKED,), paints_seen),
     Form('read the recipe in the {room}', '[nl]*pr', recipe_slots, (ROUTE,), recipe_read),
@@ -305,10 +316,12 @@ FORMS = [
     Form('test the {thing} with the {source}, the {lamp}, {wires}', 'l?c{5,}w*l?', conduct_slots, (CONNECTIONS,), tested),
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
     # changing the state of matter
+    Form('get the {thing} and the {other} from the {room}', '[nl]*pk+p', take_two_slots, (ROUTE,), taken),
     Form('heat the {thing} in the {pot} with the {device} in the {room}', '[omp]*[nl]*k*[omp]*ma', heat_slots, (BROKEN,), heating),
     Form('cool the {thing} in the {pot} with the {device} in the {room}', '[omp]*[nl]*k*m(?=[euw])', cool_slots, (), cooling),
-    Form('watch the {thing}', '[euw]+', watch_slots, (READING,)),
+    Form('watch the {thing}', 'w*[eu][euw]*', watch_slots, (READING,)),
     # growing
+    Form('get the {thing} from the {room}', 'n*l?p', jar_slots, (ROUTE,), taken),
     Form('fill the {pot} with soil', '[nlpu]*m', soil_slots, (ROUTE,), soil_in),
     Form('plant the {seed} in {pots} and focus on it', 'l?m#?f#?', plant_focus_slots, (PLANTED,), seed_focus),
     Form('plant the {seed} in {pots}', 'l?(m#*)+(?!f)', plant_slots, (PLANTED,), planted),
@@ -317,12 +330,11 @@ FORMS = [
     Form('close the doors and open the bee hive', 'q+k', nothing, (), bees_out),
     Form('wait for the plants to grow', 'w+', nothing, (WAITED,), grown),
     # sliding
-    Form('time the {thing} on the {plane} against {limit} ticks', 'm+ae+se', second_plane_slots, (PLACE,), time_read),
-    Form('time the {thing} on the {plane}', 'm+ae+se', plane_slots, (PLACE,), time_read),
+    Form('time the {thing} on the {plane} against {limit} ticks', 'm+ae+se', second_plane_slots, (READING,), time_read),
+    Form('time the {thing} on the {plane}', 'm+ae+se', plane_slots, (READING,), time_read),
     # fetching and walking
-    Form('get the {thing} and the {other} from the {room}', '[nl]*pk+p', take_two_slots, (ROUTE,), taken),
-    Form('get the {thing} from the {room}', '[nlk]*p', take_slots, (ROUTE,), taken),
-    Form('go to the {room}', '[nl]*n', go_slots, (ROUTE,), in_room),
+    Form('get the {thing} from the {room}', 'n*l?k*p', take_slots, (ROUTE,), taken),
+    Form('go to the {room}', 'n+', go_slots, (ROUTE,), in_room),
 ]
 
 # %% ../nbs/07c_scienceworld_rules.ipynb #c035

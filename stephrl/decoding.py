@@ -9,15 +9,16 @@ __all__ = ['left_pad', 'TrieWalk', 'uniforms', 'pick', 'Generation', 'generate']
 from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
+from .lean import KeyValues, is_lean, read
 from .policy import Policy, backbone, lm_logits
 
 # %% ../nbs/09a_decoding.ipynb #c005
-def left_pad(encoded:list[list[int]], pad:int, device='cpu'): # (ids, mask, positions), each (B, L) int64
+def left_pad(encoded:list[list[int]], pad:int, device='cpu'): # (ids int64, mask bool, positions int64), each (B, L)
     "Rows aligned at their ends, with the attention mask and the positions of the real tokens."
     L = max(map(len, encoded))
     ids = torch.tensor([[pad]*(L-len(e))+e for e in encoded], device=device)
-    mask = torch.tensor([[0]*(L-len(e))+[1]*len(e) for e in encoded], device=device)
-    return ids,mask,(mask.cumsum(1)-1).clamp(min=0)
+    mask = torch.arange(L, device=device) >= torch.tensor([[L-len(e)] for e in encoded], device=device)
+    return ids,mask,(mask.long().cumsum(1)-1).clamp(min=0)
 
 # %% ../nbs/09a_decoding.ipynb #c008
 class TrieWalk:
@@ -71,13 +72,23 @@ class _Row:
         return token == eos or len(self.tokens) >= self.limit
 
 # %% ../nbs/09a_decoding.ipynb #c016
+def _reader(policy, n_new): # function (ids, mask, positions) -> hidden state of the last column, (B, d); and the cache it fills
+    "How the model reads on: the lean way where it can, else that of `transformers`."
+    body = backbone(policy.model)[0]
+    if not is_lean(body):
+        cache = DynamicCache(config=policy.model.config)
+        return lambda ids, mask, positions: body(input_ids=ids, attention_mask=mask.long(), position_ids=positions, past_key_values=cache,
+                                                 use_cache=True).last_hidden_state[:,-1], cache.batch_select_indices
+    cache = KeyValues(len(body.layers), n_new)
+    last = lambda ids: torch.full((len(ids),1), ids.shape[1]-1)
+    return lambda ids, mask, positions: read(body, ids, last(ids), mask, positions, cache)[:,0], cache.select
+
 def _decode(policy:Policy, rows:list[_Row], temperature:float):
     "Fill `tokens` and `logprob` of each row."
     ids,mask,positions = left_pad([r.prompt for r in rows], policy.pad, policy.device)
-    body,cache = backbone(policy.model)[0],DynamicCache(config=policy.model.config)
+    read_on,keep_rows = _reader(policy, ids.shape[1]+max(r.limit for r in rows))
     while True:
-        h = body(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True).last_hidden_state[:,-1]
-        z = lm_logits(policy.model, h).cpu()
+        z = lm_logits(policy.model, read_on(ids, mask, positions)).cpu()
         tokens = pick(z, temperature, torch.stack([r.u[len(r.tokens)] for r in rows])).tolist()
         tokens = [r.choose(z[i], t, temperature) for i,(r,t) in enumerate(zip(rows, tokens))]
         lp = z.log_softmax(-1)[range(len(rows)), tokens].tolist()
@@ -86,7 +97,7 @@ def _decode(policy:Policy, rows:list[_Row], temperature:float):
         if len(going) < len(rows):
             keep = torch.tensor(going, device=policy.device)
             rows,mask,positions = [rows[i] for i in going],mask[keep],positions[keep]
-            cache.batch_select_indices(keep)
+            keep_rows(keep)
         ids = torch.tensor([[r.tokens[-1]] for r in rows], device=policy.device)
         mask,positions = torch.cat([mask, mask.new_ones(len(rows),1)], 1),positions[:,-1:]+1
 
@@ -104,7 +115,7 @@ def generate(policy:Policy,
     if not 0 < max_new_tokens <= policy.target_room: raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} (a quarter of the context, at most 256)')
     choices = choices or [None]*len(prompts)
     streams = [(seed,i) for i in range(len(prompts))] if isinstance(seed, int) else [(s,0) for s in seed]
-    rows = [_row(policy, i, p, c, max_new_tokens, s) for i,(p,c,s) in enumerate(zip(prompts, choices, streams, strict=True))]
+    rows = [_row(policy, p, c, max_new_tokens, s) for p,c,s in zip(prompts, choices, streams, strict=True)]
     by_length = sorted(rows, key=lambda r: len(r.prompt))
     was_training = policy.model.training
     policy.model.eval()
@@ -115,7 +126,7 @@ def generate(policy:Policy,
     return [_generation(policy, r) for r in rows]
 
 # %% ../nbs/09a_decoding.ipynb #c018
-def _row(policy:Policy, i, prompt, choices, max_new_tokens, stream):
+def _row(policy:Policy, prompt, choices, max_new_tokens, stream):
     "A row with its stream of random numbers and, when constrained, its trie."
     if choices is None: return _Row(policy.encode_prompt(prompt), max_new_tokens, uniforms(*stream, max_new_tokens), tokens=[])
     if not choices: raise ValueError(f'choices: an empty list for the prompt {prompt[-60:]!r}; pass None for free text, or at least one allowed completion')

@@ -145,7 +145,8 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
             path:str|Path, # written atomically
             title:str|None=None,
             count_tokens=None, # the agent's tokenizer: text -> number of tokens; None: estimate, labelled
-            compare:bool=False # open with the first two side by side
+            compare:bool=False, # open with the first two side by side
+            episode:int=0, step:int=0 # where to begin, 0-based
            )->Path: # the file
     "Write the viewer with these episodes into one HTML file that works offline; `#episode=…&step=…` links to a step."
     episodes, path, title = _checked(episodes), Path(path), title or 'Episodes'
@@ -157,11 +158,11 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
             f.write(_PAGE.format(title=_e(title), css=_static('viewer.css')))
             f.write(_data('index', _index(episodes, visible(title))))
             for i, e in enumerate(episodes): f.write(_data(f'pack-{i}', pack(episode_view(e, count_tokens))))
-            start = f'await openPage(document.getElementById("viewer"), {{compare: {json.dumps(compare)}}});'
+            start = f'await openPage(document.getElementById("viewer"), {json.dumps(dict(compare=compare, episode=episode, step=step))});'
             f.write(f'<script type="module">\n{_static("viewer.js")}\n{start}\n</script>\n</body>\n</html>\n')
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
     return path
 
 # the same as a method
-EpisodeViewer.to_html = lambda self, path: to_html(self.episodes, path, self.title, self.count_tokens, self.compare)
+EpisodeViewer.to_html = lambda self, path: to_html(self.episodes, path, self.title, self.count_tokens, self.compare, self.episode, self.step)

@@ -35,6 +35,13 @@ const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const escapeRegExp = (s) => s.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const joined = (marks) => marks.filter((m) => m[0] !== "-").map((m) => m[1]).join("");
 
+/** Small pictures for buttons: fonts do not have them everywhere. */
+const SYMBOLS = {
+  first: "M2 2h2v10H2zM12 2v10L5 7z", back: "M11 2v10L4 7z", forward: "M3 2v10l7-5z", last: "M10 2h2v10h-2zM2 2v10l7-5z", play: "M3 1v12l9-6z", pause: "M3 2h3v10H3zM8 2h3v10H8z",
+  list: "M1 2h12v2H1zM1 6h12v2H1zM1 10h12v2H1z", left: "M9 2l2 1.5L6.500 7l4.500 3.500L9 12L3 7z", right: "M5 2L3 3.500L7.500 7L3 10.500L5 12L11 7z", theme: "M7 1a6 6 0 1 0 0 12zM7 1a6 6 0 0 1 0 12v-1.200a4.800 4.800 0 0 0 0-9.600z",
+};
+const symbol = (name) => svg("svg", { class: "sv-symbol", width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, svg("path", { d: SYMBOLS[name] }));
+
 async function inflate(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).json();
@@ -100,6 +107,7 @@ class Store {
         ...s,
         ...Object.fromEntries(["action", "text", "answer", "note", "info"].map((k) => [k, text(s[k])])),
         ...Object.fromEntries(["look", "inventory", "note_after"].map((k) => [k, marks(s[k])])),
+        issues: s.issues.map((i) => ({ ...i, text: text(i.text) })),
         calls: s.calls.map((c) => ({ ...c, prompt: text(c.prompt), completion: text(c.completion) })),
       };
       if (seen.size > 200) seen.clear();
@@ -161,7 +169,7 @@ function putMarked(node, marks, find, limit = LONG) {
   }
   if (total > limit * 1.2 && limit !== Infinity) {
     const more = el("button", { class: "sv-more", type: "button" }, `… show all ${count(total)} characters`);
-    more.addEventListener("click", () => putMarked(node, marks, find, Infinity));
+    more.addEventListener("click", () => keepFocus(node.closest(".stephrl-viewer"), () => putMarked(node, marks, find, Infinity)));
     node.append(more);
   }
   return node;
@@ -178,16 +186,24 @@ function putFound(node, text, find) {
   node.append(text.slice(at));
 }
 
+/** Redraw inside `root`; when the focused element was replaced, the focus stays in the viewer: the notebook's own keys must not fire. */
+function keepFocus(root, draw) {
+  const inside = root.contains(document.activeElement) ? document.activeElement : null;
+  draw();
+  if (!inside || root.contains(document.activeElement)) return;
+  const twin = inside.classList.contains("sv-leaf") ? root.querySelector(".sv-leaf[aria-current]") : inside.closest?.(".sv-call") && root.querySelector(".sv-call summary");
+  (twin || root).focus({ preventScroll: true });
+}
+
 const putText = (node, text, find) => putMarked(node, text ? [["=", text]] : [], find);
 
 // ---------------------------------------------------------------- charts
 
 /** One small chart. lines: [{name, values, cls, dash, area, stairs}]; x is the step. Returns {node, at(step), draw()}. */
-function chart({ title, lines, onpick, xs = null, height = 92, top = null, format = short, marks = [] }) {
+function chart({ title, lines, onpick, xs = null, height = 92, top = null, format = short, marks = [], zero = true }) {
   const n = Math.max(...lines.map((l) => l.values.length), 1);
   const finite = lines.flatMap((l) => extent(l.values));
-  let [lo, hi] = [Math.min(0, ...finite), Math.max(top ?? -Infinity, ...finite, 1e-9)];
-  if (xs) lo = Math.min(...finite, hi);
+  let [lo, hi] = finite.length ? [Math.min(...finite, ...(zero ? [0] : [])), Math.max(top ?? -Infinity, ...finite)] : [0, top ?? 1];
   if (hi - lo < 1e-12) [lo, hi] = [lo - 0.5, hi + 0.5];
   const picture = svg("svg", { class: "sv-chart", role: "img", height, "aria-label": chartWords(title, lines) });
   const values = lines.map(() => el("span", { class: "sv-key-value" }));
@@ -199,7 +215,7 @@ function chart({ title, lines, onpick, xs = null, height = 92, top = null, forma
   const left = 38, right = 6;
   const firstX = xs ? xs[0] : 0, lastX = xs ? xs[xs.length - 1] : Math.max(n - 1, 1);
   const px = (x) => left + ((x - firstX) / (lastX - firstX || 1)) * (width - left - right);
-  const x = (i) => px(xs ? xs[i] : i);
+  const x = (i) => px(xs ? xs[i] ?? firstX : i);
   const y = (v) => 6 + ((hi - v) / (hi - lo)) * (height - 22);
 
   const place = () => {
@@ -267,8 +283,7 @@ function path(values, x, y, pixels, stairs) {
   const to = (i, v) => {
     if (!Number.isFinite(v)) { pen = false; return; }
     const [a, b] = [x(i).toFixed(1), y(v).toFixed(1)];
-    d += pen ? (stairs ? `H${a}V${b}` : `L${a} ${b}`) : `M${a} ${b}`;
-    if (!pen && values.length === 1) d += "h4";
+    d += pen ? (stairs ? `H${a}V${b}` : `L${a} ${b}`) : `M${a} ${b}m-1.5 0h3`; // a lone value is a dot
     pen = true;
     last = v;
   };
@@ -385,7 +400,7 @@ class List {
     const open = el("button", { type: "button", class: "sv-open", "aria-label": `Open ${r.task}, variation ${r.variation}, ${r.source}, ${word}, score ${r.score}`, "aria-current": here ? "true" : null }, r.task);
     const cells = [
       el("span", { class: `sv-end end-${r.outcome}` }, el("span", { "aria-hidden": "true" }, icon), " ", word),
-      el("span", { class: "sv-score" }, el("span", { class: "sv-scorebar", style: `width:${clamp(r.score, 0, 100) * 0.4}px`, "aria-hidden": "true" }), String(r.score)),
+      el("span", {}, el("span", { class: "sv-scorebar", "aria-hidden": "true" }, el("span", { style: `width:${clamp(r.score, 0, 100)}%` })), String(r.score)),
       open, r.variation, r.source, count(r.steps), r.read ? count(r.read) : "–", r.wrote ? count(r.wrote) : "–",
       r.blame ? el("span", {}, swatch(r.blame), ` ${r.blame}`, el("span", { class: "sv-muted" }, ` · ${plural(r.issues, "sign")}`)) : "",
     ];
@@ -429,8 +444,9 @@ class Pane {
       const ep = await this.app.store.get(index);
       if (this.index !== index) return; // another one was opened meanwhile
       this.ep = ep;
-      this.build();
+      keepFocus(this.app.root, () => this.build());
       this.show(this.wanted);
+      if (this.app.pane !== this && this.app.pane.ep) this.app.moved(this.app.pane); // two panes: the buttons depend on both
     } catch (error) {
       this.say(`This episode cannot be shown: ${error.message}`);
     } finally {
@@ -454,14 +470,16 @@ class Pane {
       el("p", { class: "sv-task" }, el("b", {}, "Task "), putText(el("span", { dir: "auto" }), ep.description)),
       ep.error ? el("p", { class: "sv-crash", role: "note" }, el("b", {}, "Crashed: "), ep.error) : null);
     this.parts = {};
+    const side = this.app.panes.length > 1 ? ` (${this.place ? "right" : "left"})` : ""; // landmarks need names of their own
+    this.node.setAttribute("aria-label", `Episode ${s.task} by ${s.source}${side}`);
     if (ep.n === 0) return this.node.replaceChildren(head, el("p", { class: "sv-empty" }, "This episode has no steps."), putText(el("pre", { class: "sv-pre" }), [ep.final.text, ep.final.look].filter(Boolean).join("\n")));
     this.buildCharts();
-    this.plan = el("nav", { class: "sv-plan", "aria-label": "Subtasks" });
+    this.plan = el("nav", { class: "sv-plan", "aria-label": `Subtasks${side}` });
     this.middle = el("div", { class: "sv-step" });
     this.meters = el("div", { class: "sv-meters" }, (this.tokens = el("div", { class: "sv-tokens" })), this.charts.map((c) => c.node));
-    this.calls = el("section", { class: "sv-calls", "aria-label": "Model calls of this step" });
+    this.calls = el("section", { class: "sv-calls", "aria-label": `Model calls of this step${side}` });
     this.buildStep();
-    this.node.replaceChildren(head, this.scrubber(), el("div", { class: "sv-body" }, this.plan, this.middle, this.meters), this.calls);
+    this.node.replaceChildren(head, this.scrubber(), el("div", { class: "sv-body" }, this.plan, this.middle, this.meters));
     this.search();
     this.resize();
   }
@@ -526,14 +544,15 @@ class Pane {
     p.final = el("details", { class: "sv-details" }, el("summary", {}, "The room and what is carried at the end"), (p.finalText = el("pre", { class: "sv-pre", dir: "auto" })));
     p.info = el("details", { class: "sv-details" }, el("summary", {}, "Kept by the environment (no policy reads it)"), (p.infoText = el("pre", { class: "sv-pre", dir: "auto" })));
     this.middle.replaceChildren(el("div", { class: "sv-line1" }, p.position, p.alarm), el("div", { class: "sv-card" }, before),
-      el("div", { class: "sv-card sv-act" }, swatch("low"), el("span", { class: "sv-label" }, "Does"), p.action, p.badges), el("div", { class: "sv-card" }, after), p.final, p.info);
+      el("div", { class: "sv-card sv-act" }, swatch("low"), el("span", { class: "sv-label" }, "Does"), p.action, p.badges), el("div", { class: "sv-card" }, after), p.final, this.calls, p.info);
   }
 
   // -- drawn at every step
 
-  show(step) {
+  show(step) { keepFocus(this.app.root, () => this.draw(step)); }
+
+  draw(step) {
     const { ep, app, parts: p } = this;
-    if (!ep) { this.wanted = step; return; }
     if (ep.n === 0) { this.step = 0; return app.moved(this); }
     this.step = clamp(Math.round(step) || 0, 0, ep.n - 1);
     const s = ep.step(this.step), find = app.find;
@@ -729,7 +748,10 @@ class App {
 
   start() {
     const compare = this.model.get("compare");
-    if (compare) { this.list.node.hidden = true; this.setPanes([0, 1], this.model.get("step")); }
+    if (compare) {
+      this.list.node.hidden = true;
+      this.setPanes([0, 1], this.model.get("step"));
+    }
     else this.setPanes([clamp(this.model.get("episode"), 0, this.rows.length - 1)], this.model.get("step"));
     if (this.standalone) {
       this.followLink();
@@ -752,17 +774,17 @@ class App {
     const button = (key, label, words, action) => (this[key] = el("button", { type: "button", class: "sv-button", title: label, "aria-label": label, onclick: action }, words));
     const several = this.rows.length > 1;
     this.speedPick = el("select", { "aria-label": "Speed, steps a second", title: "Speed", onchange: (e) => { this.speed = Number(e.target.value); } }, SPEEDS.map((s) => el("option", { value: s, ...(s === 1 ? { selected: true } : {}) }, `${s}×`)));
-    this.query = el("input", { type: "search", class: "sv-search", placeholder: "Search this episode  ( / )", "aria-label": "Search this episode", oninput: () => this.searchSoon() });
+    this.query = el("input", { type: "search", class: "sv-search", placeholder: "Search the steps ( / )", "aria-label": "Search this episode", oninput: () => this.searchSoon() });
     this.searchStatus = el("span", { class: "sv-muted sv-small", role: "status" });
     const prompts = el("label", { class: "sv-check" }, el("input", { type: "checkbox", onchange: (e) => { this.prompts = e.target.checked; this.search(); } }), " prompts too");
     this.linkPick = el("label", { class: "sv-check", hidden: true }, (this.linkBox = el("input", { type: "checkbox", checked: true, onchange: (e) => this.setLinked(e.target.checked) })), " in step");
     const group = (label, ...kids) => el("div", { class: "sv-group", role: "group", "aria-label": label }, ...kids);
     return el("div", { class: "sv-toolbar" },
-      group("Episodes", ...(several ? [button("listButton", "Show or hide the list (l)", "☰", () => this.toggleList()), button("prevEpisode", "Episode before ([)", "‹", () => this.neighbour(-1)), button("nextEpisode", "Episode after (])", "›", () => this.neighbour(1))] : []), el("h2", { class: "sv-name" }, title)),
-      group("Steps", button("first", "First step (Home)", "⏮", () => this.go(0)), button("back", "Step back (←)", "◀", () => this.go(this.pane.step - 1)), button("playButton", "Play (space)", "▶ Play", () => this.play()), button("forward", "Step forward (→)", "▶", () => this.go(this.pane.step + 1)), button("last", "Last step (End)", "⏭", () => this.go(Infinity)), this.speedPick),
+      group("Episodes", ...(several ? [button("listButton", "Show or hide the list (l)", symbol("list"), () => this.toggleList()), button("prevEpisode", "Episode before ([)", symbol("left"), () => this.neighbour(-1)), button("nextEpisode", "Episode after (])", symbol("right"), () => this.neighbour(1))] : []), el("h2", { class: "sv-name" }, title)),
+      group("Steps", button("first", "First step (Home)", symbol("first"), () => this.go(0)), button("back", "Step back (←)", symbol("back"), () => this.go(this.pane.step - 1)), button("playButton", "Play (space)", [symbol("play"), "Play"], () => this.play()), button("forward", "Step forward (→)", symbol("forward"), () => this.go(this.pane.step + 1)), button("last", "Last step (End)", symbol("last"), () => this.go(Infinity)), this.speedPick),
       group("Search", this.query, prompts, this.searchStatus),
       group("More", this.linkPick, button("splitButton", "First different action", "≠", () => this.firstDifference()), button("compareButton", "Compare with another episode of this task (c)", "Compare", () => this.compare()),
-        ...(this.standalone ? [button("themeButton", "Light or dark", "◐", () => this.theme())] : []), button("helpButton", "Keys (?)", "?", () => this.toggleHelp())));
+        ...(this.standalone ? [button("themeButton", "Light or dark", symbol("theme"), () => this.theme())] : []), button("helpButton", "Keys (?)", "?", () => this.toggleHelp())));
   }
 
   makeHelp() {
@@ -777,7 +799,12 @@ class App {
     (show ? this.help.querySelector("button") : this.root).focus({ preventScroll: true });
   }
 
-  toggleList() { if (this.list) { this.list.node.hidden = !this.list.node.hidden; this.list.rows(true); } }
+  toggleList() {
+    if (!this.list) return;
+    if (this.list.node.contains(document.activeElement)) this.root.focus({ preventScroll: true });
+    this.list.node.hidden = !this.list.node.hidden;
+    this.list.rows(true);
+  }
 
   theme() {
     const dark = this.root.dataset.theme ? this.root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -785,7 +812,7 @@ class App {
     document.documentElement.dataset.theme = this.root.dataset.theme;
   }
 
-  say(words) { this.notice.textContent = words; this.notice.hidden = !words; }
+  say(words) { keepFocus(this.root, () => { this.notice.textContent = words; this.notice.hidden = !words; }); }
 
   // -- which episodes
 
@@ -794,7 +821,7 @@ class App {
     this.panes.forEach((p) => p.observer.disconnect());
     this.panes = indices.map((_, k) => new Pane(this, k));
     this.pane = this.panes[0];
-    this.arena.replaceChildren(...this.panes.map((p) => p.node));
+    keepFocus(this.root, () => this.arena.replaceChildren(...this.panes.map((p) => p.node)));
     this.arena.classList.toggle("is-double", this.panes.length > 1);
     this.linkPick.hidden = this.splitButton.hidden = this.panes.length < 2;
     this.compareButton.setAttribute("aria-pressed", String(this.panes.length > 1));
@@ -855,20 +882,21 @@ class App {
   go(step, pane = this.pane) {
     const together = this.linked && this.panes.length > 1;
     const longest = Math.max(...this.panes.map((p) => p.ep?.n ?? 1));
-    const target = clamp(step, 0, (together ? longest : pane.ep?.n ?? 1) - 1);
+    const target = clamp(step, 0, Math.max(1, together ? longest : pane.ep?.n ?? 1) - 1);
     this.target = target;
-    for (const p of together ? this.panes : [pane]) p.show(target);
+    for (const p of together ? this.panes : [pane]) if (p.ep) p.show(target);
   }
 
   /** A pane shows another step: tell Python, the address bar and the screen reader. */
   moved(pane) {
-    if (pane !== this.pane) return;
     const { ep, step } = pane;
+    if (pane !== this.pane || !ep) return;
     const s = ep.n ? ep.step(step) : null;
     const at = this.linked && this.panes.length > 1 ? this.target ?? step : step;
     const longest = this.linked ? Math.max(...this.panes.map((p) => p.ep?.n ?? 0)) : ep.n;
-    this.first.disabled = this.back.disabled = at <= 0;
-    this.last.disabled = this.forward.disabled = at >= longest - 1;
+    const off = (buttons, yes) => buttons.forEach((b) => b.setAttribute("aria-disabled", String(yes))); // not `disabled`: that would drop the focus
+    off([this.first, this.back], at <= 0);
+    off([this.last, this.forward], at >= longest - 1);
     if (this.timer === null) this.live.textContent = s ? `Step ${step + 1} of ${ep.n}. ${s.action}. ${s.valid ? "" : "Invalid. "}${s.reward ? `Reward ${signed(s.reward * 100)}. ` : ""}Score ${s.score}.` : "Empty episode.";
     clearTimeout(this.saving);
     this.saving = setTimeout(() => this.save(pane), 150);
@@ -892,9 +920,11 @@ class App {
     const found = index >= 0 ? index : number < this.rows.length ? number : -1;
     const step = Number(asked.get("step") ?? 1) - 1;
     if (found < 0) return this.say(`The link names the episode “${name}”, which is not in this file. Showing the first one.`);
-    if (found !== this.pane.index) this.open(found, step);
-    else if (this.pane.ep) this.go(step);
-    else this.pane.wanted = step;
+    const pane = this.panes.find((p) => p.index === found);
+    if (!pane) return this.open(found, step);
+    this.activate(pane);
+    for (const p of this.linked ? this.panes : [pane]) p.wanted = step; // for one that is still being opened
+    this.go(step);
   }
 
   play() {
@@ -908,14 +938,14 @@ class App {
       this.timer = setTimeout(tick, 1000 / this.speed);
     };
     this.timer = setTimeout(tick, 1000 / this.speed);
-    this.playButton.textContent = "❚❚ Pause";
+    this.playButton.replaceChildren(symbol("pause"), "Pause");
     this.playButton.setAttribute("aria-label", "Pause (space)");
   }
 
   pause() {
     clearTimeout(this.timer);
     this.timer = null;
-    this.playButton.textContent = "▶ Play";
+    this.playButton.replaceChildren(symbol("play"), "Play");
     this.playButton.setAttribute("aria-label", "Play (space)");
   }
 
@@ -943,7 +973,7 @@ class App {
     clearTimeout(this.searching);
     const words = this.query.value.trim();
     this.find = words ? new RegExp(escapeRegExp(words), "giu") : null;
-    this.panes.forEach((p) => { p.search(); p.show(p.step); });
+    for (const p of this.panes) if (p.ep) { p.search(); p.show(p.step); }
     this.found();
   }
 
@@ -1010,9 +1040,85 @@ class App {
   }
 }
 
+// ---------------------------------------------------------------- the curves of a training run
+
+/** Exponential moving average; gaps stay gaps. */
+function smooth(values, amount) {
+  let mean = null;
+  return values.map((v) => (Number.isFinite(v) ? (mean = mean === null ? v : amount * mean + (1 - amount) * v) : NaN));
+}
+
+const compact = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e4 ? short(v) : Math.abs(v) < 1e-3 ? v.toExponential(1) : String(Number(v.toPrecision(3))));
+
+class Monitor {
+  constructor(model, root) {
+    Object.assign(this, { model, root, amount: 0 });
+    root.classList.add("stephrl-viewer");
+    Object.entries({ role: "group", tabindex: 0, "aria-label": `Training in ${model.get("title")}`, "data-lm-suppress-shortcuts": "true" }).forEach(([k, v]) => root.setAttribute(k, v));
+    this.status = el("span", { class: "sv-muted", role: "status" });
+    this.board = el("div", { class: "sv-board" });
+    const slider = el("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, "aria-label": "Smoothing", oninput: (e) => { this.amount = Number(e.target.value); this.draw(); } });
+    root.replaceChildren(el("div", { class: "sv-toolbar" }, el("h2", { class: "sv-name" }, `Training in ${model.get("title")}`), el("label", { class: "sv-check" }, "smoothing ", slider), this.status), this.board);
+    this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.pictures.forEach((c) => c.draw())));
+    this.observer.observe(root);
+    model.on("change:charts", () => this.draw());
+    model.on("change:updated", () => this.words());
+    model.on("change:live", () => this.words());
+    this.draw();
+  }
+
+  words() {
+    this.status.textContent = `${this.model.get("live") ? "live" : "not watching"} · last change ${this.model.get("updated")}`;
+  }
+
+  draw() {
+    const all = this.model.get("charts");
+    const logs = [...new Set(all.map((c) => c.log))];
+    this.pictures = [];
+    const sections = logs.map((log) => el("section", { class: "sv-log", "aria-label": log }, el("h3", {}, log), el("div", { class: "sv-curves" }, all.filter((c) => c.log === log).map((c) => this.curve(c)))));
+    this.board.replaceChildren(...(logs.length ? sections : [el("p", { class: "sv-empty" }, "No log yet. Curves appear with the first record.")]));
+    this.pictures.forEach((c) => c.draw());
+    this.words();
+  }
+
+  curve(c) {
+    const xs = [...new Set(c.lines.flatMap((l) => l.steps))].sort((a, b) => a - b);
+    const place = new Map(xs.map((x, i) => [x, i]));
+    const dashes = [undefined, "5 3", "2 2", "7 2 2 2"];
+    const lines = c.lines.map((l, i) => {
+      const values = smooth(l.values.map((v) => v ?? NaN), this.amount);
+      const full = new Array(xs.length).fill(undefined); // undefined: not logged at this step (no gap); NaN: logged, not finite
+      l.steps.forEach((x, k) => { full[place.get(x)] = values[k]; });
+      return { name: l.name, values: filled(full), cls: l.role ? roleClass(l.role) : c.lines.length > 1 && i === 0 ? "role-sum" : "role-low", dash: l.role ? undefined : dashes[i % 4] };
+    });
+    const picture = chart({ title: c.title, lines, xs, height: 130, format: compact, zero: false });
+    picture.at(xs.length - 1);
+    this.pictures.push(picture);
+    return picture.node;
+  }
+
+  stop() { this.observer.disconnect(); }
+}
+
+/** Straight lines between the logged points of a series that is logged more rarely than another in its chart. */
+function filled(values) {
+  const out = values.slice();
+  let before = -1;
+  values.forEach((v, i) => {
+    if (v === undefined) return;
+    for (let k = before + 1; before >= 0 && k < i; k++) out[k] = values[before] + ((v - values[before]) * (k - before)) / (i - before);
+    before = i;
+  });
+  return out.map((v) => v ?? NaN);
+}
+
 // ---------------------------------------------------------------- entry points
 
 async function render({ model, el: host }) {
+  if (model.get("kind") === "training") {
+    const monitor = new Monitor(model, host.appendChild(el("div")));
+    return () => monitor.stop();
+  }
   const root = el("div");
   host.append(root);
   root.textContent = "Opening …";

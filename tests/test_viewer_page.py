@@ -1,0 +1,448 @@
+"The standalone viewer in a real browser: each feature of the viewer, asserting what is displayed."
+import re
+import pytest
+from labkit import axe, browser, open_page, watched
+from made_episodes import NASTY, made, nasty, several
+from stephrl.prompts import about_tokens, flat_prompt
+from stephrl.viewer import CompareViewer, to_html
+
+expect = pytest.importorskip('playwright.sync_api').expect
+
+
+@pytest.fixture(scope='module')
+def chrome():
+    with browser() as b: yield b
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    d = tmp_path_factory.mktemp('pages')
+    to_html(several(), d/'several.html', 'Six episodes')
+    to_html([nasty(), made()], d/'nasty.html', NASTY)
+    CompareViewer(made(), made(10, source='cloned+RL', score=100.)).to_html(d/'two.html')
+    return d
+
+
+@pytest.fixture
+def page(chrome, files):
+    with watched(chrome) as p: yield open_page(p, files/'several.html')
+
+
+def until(page, script, value):
+    "Wait until a script gives a value (the page's content policy forbids playwright's own waiting, which needs eval)."
+    for _ in range(300):
+        if (found := page.evaluate(script)) == value: return
+        page.wait_for_timeout(100)
+    assert found == value
+
+
+def step(page, n, of=12): expect(page.locator('.sv-position')).to_have_text(f'Step {n} of {of}')
+
+
+def press(page, *keys):
+    for k in keys: page.keyboard.press(k)
+
+
+def field(page, label): return page.locator('.sv-fields dt', has_text=label).locator('xpath=following-sibling::dd[1]')
+
+
+# 1 scrubber, play, speed
+
+def test_the_scrubber_moves_by_pointer_and_tells_the_step(page):
+    slider = page.get_by_role('slider', name='Step')
+    slider.fill('7')
+    step(page, 8)
+    expect(slider).to_have_attribute('aria-valuetext', 'step 8 of 12: action 7')
+    box = slider.bounding_box()
+    page.mouse.click(box['x'] + box['width'] - 3, box['y'] + box['height']/2)
+    step(page, 12)
+
+
+def test_play_runs_to_the_end_and_pauses(page):
+    page.get_by_label('Speed').select_option('16')
+    page.get_by_role('button', name='Play').click()
+    step(page, 12)
+    expect(page.get_by_role('button', name='Play (space)')).to_have_text('Play')
+    press(page, 'Home')
+    step(page, 1)
+    page.get_by_label('Speed').select_option('0.5')
+    page.get_by_role('button', name='Play').click()
+    expect(page.get_by_role('button', name='Pause (space)')).to_have_text('Pause')
+    page.get_by_role('button', name='Pause').click()
+    expect(page.get_by_role('button', name='Play (space)')).to_have_text('Play')
+    step(page, 1)
+
+
+# 2 keys
+
+def test_every_key(page):
+    for keys, at in [(['ArrowRight'], 2), (['ArrowRight', 'ArrowLeft'], 2), (['ArrowDown'], 5), (['ArrowDown'], 9), (['ArrowUp'], 5), (['End'], 12), (['Home'], 1),
+                     (['r'], 4), (['r'], 9), (['R'], 4), (['Home', 'e'], 6), (['e'], 8), (['E'], 6)]:
+        press(page, *keys)
+        step(page, at)
+    press(page, 'End', 'r')
+    expect(page.locator('.sv-notice')).to_have_text('No later reward.')
+    press(page, '?')
+    expect(page.get_by_role('dialog', name='Keys')).to_contain_text('next, previous sign of trouble')
+    press(page, 'Escape')
+    expect(page.get_by_role('dialog', name='Keys')).to_be_hidden()
+    press(page, '/')
+    expect(page.get_by_label('Search this episode')).to_be_focused()
+    press(page, 'Escape', '+', '+')
+    expect(page.get_by_label('Speed')).to_have_value('4')
+    press(page, '-', 'Home', 'Space')
+    expect(page.get_by_role('button', name='Pause')).to_be_visible()
+    press(page, 'Space')
+    press(page, ']')
+    expect(page.locator('.sv-title')).to_contain_text('solved')
+    press(page, '[')
+    expect(page.locator('.sv-title')).to_contain_text('partly')
+    press(page, 'l')
+    expect(page.locator('.sv-list')).to_be_hidden()
+    press(page, 'l')
+    expect(page.locator('.sv-list')).to_be_visible()
+
+
+# 3 the list
+
+def rows(page): return page.locator('.sv-table tbody tr[data-index]')
+
+
+def test_the_list_shows_sorts_and_filters(page):
+    expect(rows(page)).to_have_count(6)
+    expect(page.locator('.sv-status')).to_have_text('6 episodes · 2 solved · mean score 41.7')
+    expect(rows(page).nth(0)).to_have_text(re.compile(r'◐ partly.*50.*find-plant.*3.*cloned.*12.*2,844.*189.*low · 2 signs'))
+    expect(rows(page).nth(4)).to_contain_text('⚡ crashed')
+    page.get_by_role('button', name='Steps', exact=True).click()
+    expect(rows(page).first).to_contain_text('find-plant')
+    expect(page.locator('th', has_text='Steps')).to_have_attribute('aria-sort', 'descending')
+    page.get_by_role('button', name='Steps', exact=True).click()
+    expect(rows(page).first).to_contain_text('freeze')
+    page.get_by_label('Any end').select_option('success')
+    expect(rows(page)).to_have_count(2)
+    expect(page.locator('.sv-status')).to_have_text('2 of 6 episodes · 2 solved · mean score 100.0')
+    page.get_by_label('Any end').select_option('')
+    page.get_by_label('All tasks').select_option('boil')
+    expect(rows(page)).to_have_text([re.compile('boil')])
+    page.get_by_label('All tasks').select_option('')
+    page.get_by_label('Trouble in any role').select_option('low')
+    expect(rows(page)).to_have_count(1)
+    page.get_by_label('Trouble in any role').select_option('')
+    page.get_by_label('Filter the list').fill('thermo')
+    expect(rows(page)).to_have_text([re.compile('use-thermometer')])
+    page.get_by_label('Filter the list').fill('no such thing')
+    expect(page.locator('.sv-status')).to_have_text('No episode matches.')
+
+
+def test_the_list_opens_an_episode_by_pointer_and_by_key(page):
+    rows(page).nth(2).click()
+    expect(page.locator('.sv-title')).to_contain_text('use-thermometer · variation 9')
+    step(page, 1, 8)
+    page.get_by_role('button', name='Open find-plant, variation 3, cloned, partly').focus()
+    press(page, 'ArrowDown', 'Enter')
+    expect(page.locator('.sv-chips')).to_contain_text('cloned+RL')
+    expect(page.get_by_role('button', name='Open find-plant, variation 3, cloned+RL')).to_be_focused()
+
+
+# 4 task, subtasks, note
+
+def test_task_subtasks_and_note_with_its_changes(page):
+    expect(page.locator('.sv-task')).to_have_text('Task Your task is to do find-plant.')
+    press(page, 'ArrowDown', 'ArrowRight')
+    step(page, 6)
+    expect(field(page, 'Subtask')).to_have_text('subtask 1')
+    expect(field(page, 'Note before')).to_have_text('Agent has done 5 things. [Checked: jar]')
+    after = field(page, 'Note after')
+    expect(after.locator('ins')).to_have_text('6')
+    expect(after.locator('del')).to_have_text('5')
+    tree = page.get_by_role('navigation', name='Subtasks')
+    expect(tree.locator('h4')).to_have_text('Subtasks 1 done before, 3 in all')
+    expect(tree.locator('.sv-branch')).to_have_text(['✔subtask 0 4', '✘subtask 1 4', '✔subtask 2 4'])
+    expect(tree.locator('.sv-handed')).to_have_text(['Final note 0.'])
+    expect(tree.locator('.is-now .sv-leaf')).to_have_text(['action 4', '✕ action 5', 'action 6', 'action 7 ■'])
+    expect(tree.locator('[aria-current=step]')).to_have_text('✕ action 5')
+    tree.locator('.sv-branch').nth(0).click()
+    tree.get_by_role('button', name='action 3').click()
+    step(page, 4)
+    press(page, 'ArrowRight')
+    expect(field(page, 'Note before')).to_have_text('empty: the subtask begins')
+
+
+# 5 observation with changed objects
+
+def test_observation_look_and_inventory_with_changed_objects_marked(page):
+    press(page, *['ArrowRight']*4)
+    step(page, 5)
+    expect(field(page, 'Was told')).to_have_text('Answer 3.')
+    expect(field(page, 'Room').locator('ins')).to_have_text('off')
+    expect(field(page, 'Carries').locator('ins')).to_have_text('\ta seed', use_inner_text=False)
+    expect(page.locator('.sv-badge', has_text='new room')).to_be_hidden()
+    press(page, 'ArrowRight', 'ArrowRight')
+    expect(page.locator('.sv-badge', has_text='new room')).to_be_visible()
+    expect(field(page, 'Answer')).to_have_text('Answer 6.')
+    press(page, 'End')
+    page.locator('summary', has_text='at the end').click()
+    expect(page.locator('.sv-details[open] pre').first).to_contain_text('a tall plant')
+
+
+def test_one_glance_tells_action_validity_reward_and_score(page):
+    press(page, 'r')
+    expect(page.locator('.sv-action')).to_have_text('action 3')
+    expect(page.locator('.sv-badges .sv-badge')).to_have_text(['✓ valid', '▲ +25 points', 'score 0 → 25', '■ says: subtask done'])
+    press(page, 'e')
+    expect(page.locator('.sv-badges .sv-badge')).to_have_text(['✕ invalid', 'no reward', 'score 25'])
+    expect(page.locator('.sv-alarm li')).to_have_text(['⚠  low: the environment refused the action'])
+    expect(page.locator('[aria-live]')).to_have_text('Step 6 of 12. action 5. Invalid. Score 25.')
+
+
+# 6 prompts and completions
+
+def test_the_exact_prompt_and_completion_of_every_call(page):
+    expect(page.locator('.sv-call')).to_have_count(3)
+    page.locator('.sv-call', has_text='progress').locator('summary').click()
+    pre = page.locator('.sv-call[open] pre')
+    assert [pre.nth(i).evaluate('e => e.textContent') for i in range(2)] == ['Prompt of progress at 0\n with two lines', ' completion of progress at 0']
+    expect(page.locator('.sv-call[open] summary')).to_contain_text('read 100 · wrote 7 · log p -0.50 · V 0.25 · Q 0.35 · A 0.10')
+    press(page, 'Escape', 'ArrowRight')  # stays open at the next step
+    expect(page.locator('.sv-call[open] pre').first).to_contain_text('Prompt of progress at 1')
+    press(page, 'p')
+    expect(page.locator('.sv-call[open]')).to_have_count(2)
+    press(page, 'p')
+    expect(page.locator('.sv-call[open]')).to_have_count(0)
+
+
+# 7 tokens
+
+def test_tokens_by_role_and_what_a_full_history_agent_would_have_read(page):
+    ep = made()
+    prompt = flat_prompt(ep.description, [(s.observation, s.action) for s in ep.steps[:4]], ep.steps[4].observation)
+    calls = [c for s in ep.steps for c in s.calls]
+    scale = sum(c.prompt_tokens for c in calls)/sum(about_tokens(c.prompt) for c in calls)
+    press(page, 'ArrowDown')
+    table = page.locator('.sv-token-table tbody tr')
+    expect(table).to_have_count(5)
+    expect(table.nth(0)).to_have_text(re.compile(r'high1047'))
+    expect(table.nth(3)).to_have_text(re.compile(r'this agent, all roles31221'))
+    shown = int(table.nth(4).locator('td').first.inner_text().replace(',', ''))
+    assert abs(shown - scale*about_tokens(prompt)) <= 12  # the parts are rounded one by one
+    expect(page.locator('.sv-ratio')).to_have_text(f'A full-history agent would have had to read {shown:,} tokens here, {shown/312:.1f} times what this agent read.')
+    expect(page.locator('.sv-tokens')).to_contain_text("scaled to this agent's own counts")
+    chart = page.locator('.sv-figure').first
+    expect(chart.locator('.sv-keys li')).to_have_text([re.compile('high 104'), re.compile('low 104'), re.compile('progress 104'), re.compile('together 312'), re.compile(f'full history {shown:,}')])
+    chart.get_by_label('add up over the episode').check()
+    expect(page.locator('.sv-figure').first.locator('figcaption')).to_have_text('Tokens read so far')
+    expect(page.locator('.sv-figure').first.locator('.sv-keys li').nth(1)).to_have_text(re.compile('low 510'))
+
+
+def test_a_demonstration_without_model_calls(page):
+    rows(page).nth(3).click()
+    expect(page.locator('.sv-ratio')).to_contain_text('No model was called in this episode.')
+    expect(page.locator('.sv-calls')).to_contain_text('none at this step')
+    expect(page.locator('.sv-tokens')).to_contain_text('Full history: estimated: words, digits and punctuation marks')
+
+
+# 8 score and critics
+
+def test_score_and_critic_curves(page):
+    press(page, *['ArrowRight']*9)
+    captions = page.locator('.sv-figure figcaption')
+    expect(captions).to_have_text(['Tokens read at each step', 'Score after each step', 'Critics of the high policy', 'Critics of the low policy', 'Critics of the progress policy'])
+    expect(page.locator('.sv-figure').nth(1).locator('.sv-keys')).to_contain_text('score 50')
+    expect(page.locator('.sv-figure').nth(3).locator('.sv-keys li')).to_have_text([re.compile('V 0.34'), re.compile('Q 0.44'), re.compile('advantage 0.10')])
+    expect(page.locator('.sv-figure').nth(1).locator('svg.sv-chart')).to_have_attribute('aria-label', 'Score after each step: score from 0 to 50')
+    assert page.locator('.sv-figure').nth(1).locator('.sv-reward-mark').count() == 2
+    plot = page.locator('.sv-figure').nth(1).locator('svg.sv-chart')
+    box = plot.bounding_box()
+    plot.click(position=dict(x=box['width'] - 8, y=30))
+    step(page, 12)
+
+
+# 9 two side by side
+
+def test_compare_in_step_and_each_on_its_own(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'two.html')
+        at = page.locator('.sv-position')
+        expect(at).to_have_text(['Step 1 of 12', 'Step 1 of 10'])
+        expect(page.locator('.sv-bigscore')).to_have_text(['50 / 100', '100 / 100'])
+        press(page, 'ArrowRight', 'ArrowRight')
+        expect(at).to_have_text(['Step 3 of 12', 'Step 3 of 10'])
+        press(page, 'End')
+        expect(at).to_have_text(['Step 12 of 12', 'Step 10 of 10'])
+        press(page, 'ArrowLeft')
+        expect(at).to_have_text(['Step 11 of 12', 'Step 10 of 10'])
+        press(page, 's')
+        expect(page.get_by_label('in step')).not_to_be_checked()
+        page.get_by_role('slider').nth(1).fill('2')
+        expect(at).to_have_text(['Step 11 of 12', 'Step 3 of 10'])
+        page.get_by_label('in step').check()
+        expect(at).to_have_text(['Step 3 of 12', 'Step 3 of 10'])
+        page.get_by_role('button', name='First different action').click()
+        expect(page.locator('.sv-notice')).to_have_text('The first different action is at step 11.')
+        expect(at).to_have_text(['Step 11 of 12', 'Step 10 of 10'])
+
+
+def test_compare_from_the_list(page):
+    press(page, 'c')
+    expect(page.locator('.sv-chips')).to_have_text([re.compile('^cloned·?.*test split'), re.compile(r'^cloned\+RL')])
+    press(page, 'c')
+    expect(page.locator('.sv-position')).to_have_count(1)
+    rows(page).nth(2).click()
+    page.get_by_role('button', name='Compare').click()
+    expect(page.locator('.sv-notice')).to_have_text('No other episode of use-thermometer, variation 9 is loaded.')
+
+
+# 10 search
+
+def test_search_inside_the_episode(page):
+    press(page, '/')
+    page.keyboard.type('a seed')
+    expect(page.locator('.sv-toolbar [role=status]')).to_have_text('8 steps')
+    press(page, 'Enter')
+    step(page, 5)
+    expect(field(page, 'Carries').locator('mark')).to_have_text('a seed')
+    press(page, 'Enter')
+    step(page, 6)
+    expect(page.locator('.sv-toolbar [role=status]')).to_have_text('2 of 8 steps')
+    press(page, 'Shift+Enter')
+    step(page, 5)
+    page.get_by_label('Search this episode').fill('Prompt of high')
+    expect(page.locator('.sv-toolbar [role=status]')).to_have_text('nothing found')
+    page.get_by_label('prompts too').check()
+    expect(page.locator('.sv-toolbar [role=status]')).to_have_text('2 of 3 steps')
+    page.get_by_label('Search this episode').fill('a (seed*')
+    expect(page.locator('.sv-toolbar [role=status]')).to_have_text('nothing found')
+    press(page, 'Escape')
+    expect(page.locator('mark')).to_have_count(0)
+
+
+# 11 one file with links
+
+def test_links_lead_to_a_step_and_follow_the_reader(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'several.html', '#episode=scienceworld/find-plant/3/cloned%2BRL/0&step=7')
+        step(page, 7, 10)
+        press(page, 'ArrowRight')
+        until(page, 'location.hash', '#episode=scienceworld%2Ffind-plant%2F3%2Fcloned%2BRL%2F0&step=8')
+        page.evaluate('location.hash = "#episode=3&step=2"')
+        expect(page.locator('.sv-title')).to_contain_text('use-thermometer')
+        step(page, 2, 8)
+        page.evaluate('location.hash = "#episode=nobody&step=2"')
+        expect(page.locator('.sv-notice')).to_contain_text('“nobody”, which is not in this file')
+
+
+def test_it_needs_no_network(chrome, files):
+    with watched(chrome, offline=True) as page:
+        open_page(page, files/'several.html')
+        press(page, 'End')
+        step(page, 12)
+
+
+# 12 large
+
+def test_five_thousand_steps_and_a_thousand_episodes(chrome, tmp_path):
+    to_html([made(5000, size=50), *[made(3, f'task-{i % 7}', i, score=float(i % 101)) for i in range(999)]], tmp_path/'large.html')
+    with watched(chrome) as page:
+        open_page(page, tmp_path/'large.html')
+        press(page, 'End')
+        step(page, '5,000', '5,000')
+        expect(field(page, 'Answer')).to_have_text('Answer 4999.')
+        press(page, 'ArrowUp')
+        step(page, '4,951', '5,000')
+        assert page.locator('*').count() < 3000  # only what is in sight is in the page
+        expect(page.locator('.sv-status')).to_contain_text('1,000 episodes')
+        expect(page.locator('.sv-table')).to_have_attribute('aria-rowcount', '1001')
+        page.locator('.sv-scroller').evaluate('e => e.scrollTop = e.scrollHeight')
+        expect(rows(page).last).to_have_attribute('data-index', '999')
+        rows(page).last.click()
+        expect(page.locator('.sv-title')).to_contain_text('variation 998')
+
+
+# 13 accessible, dark
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_axe_has_nothing_to_object_to(chrome, files, scheme):
+    with watched(chrome, color_scheme=scheme) as page:
+        open_page(page, files/'several.html', '#step=6')
+        step(page, 6)
+        press(page, 'p')
+        page.locator('summary', has_text='Kept by the environment').click()
+        page.get_by_label('Search this episode').fill('stove')
+        expect(page.locator('mark').first).to_be_visible()
+        assert axe(page) == []
+        press(page, 'Escape', '?')
+        expect(page.get_by_role('dialog')).to_be_visible()
+        assert axe(page) == []
+        open_page(page, files/'two.html')
+        assert axe(page) == []
+        background = page.locator('.stephrl-viewer').evaluate('e => getComputedStyle(e).backgroundColor')
+        assert background == ('rgb(255, 255, 255)' if scheme == 'light' else 'rgb(22, 24, 27)')
+
+
+def test_the_theme_button(page):
+    page.get_by_role('button', name='Light or dark').click()
+    expect(page.locator('.stephrl-viewer')).to_have_css('background-color', 'rgb(22, 24, 27)')
+    page.get_by_role('button', name='Light or dark').click()
+    expect(page.locator('.stephrl-viewer')).to_have_css('background-color', 'rgb(255, 255, 255)')
+
+
+def test_keyboard_alone_reaches_everything_and_the_focus_is_visible(page):
+    seen = set()
+    for _ in range(90):
+        press(page, 'Tab')
+        seen.add(page.evaluate('(e => e.getAttribute("aria-label") || e.textContent.slice(0, 40))(document.activeElement)'))
+        if len(seen) < 12: assert page.evaluate('document.activeElement === document.body || getComputedStyle(document.activeElement).outlineStyle === "solid"')
+    assert {'First step (Home)', 'Play (space)', 'Step', 'Search this episode', 'Filter the list', 'Keys (?)', 'Score'} <= seen, seen
+
+
+@pytest.mark.parametrize('width', [360, 560, 800, 1100])
+def test_narrow_windows_do_not_scroll_sideways(chrome, files, width):
+    with watched(chrome, viewport=dict(width=width, height=900)) as page:
+        for f in ('several.html', 'two.html', 'nasty.html'):
+            open_page(page, files/f)
+            assert page.evaluate('document.documentElement.scrollWidth') <= width, f
+            expect(page.locator('.sv-action').first).to_be_visible()
+
+
+# 15 untrusted text
+
+def test_everything_untrusted_is_shown_as_text_and_nothing_runs(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'nasty.html')
+        expect(page.locator('.sv-title')).to_contain_text('task <img src=x onerror="window.pwned=1"></script>')
+        press(page, 'p')
+        for n in range(1, 7):
+            step(page, n, 6)
+            expect(page.locator('.sv-action')).to_contain_text('<script>window.pwned=1</script> {{7*7}} ${7*7} ⟨U+001B⟩[31m ⟨U+202E⟩esrever⟨U+202C⟩ &amp; "\'')
+            press(page, 'ArrowRight')
+        expect(page.locator('.sv-crash')).to_contain_text('Crashed: <img')
+        assert page.evaluate('window.pwned === undefined && document.querySelectorAll("img").length === 0')
+        assert axe(page) == []
+
+
+def test_a_huge_observation_is_shown_in_part_until_it_is_asked_for(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'nasty.html', '#step=3')
+        told = field(page, 'Was told')
+        expect(told.locator('button')).to_have_text('… show all 200,007 characters')
+        told.locator('button').click()
+        expect(told).to_contain_text('THE END')
+        press(page, 'ArrowRight')  # the focus was on the button that is gone: keys still work
+        step(page, 4, 6)
+
+
+def test_a_crash_and_an_empty_episode(page):
+    rows(page).nth(4).click()
+    expect(page.locator('.sv-crash')).to_have_text('Crashed: EnvDied: the JVM <exited>')
+    step(page, 1, 5)
+    rows(page).nth(5).click()
+    expect(page.locator('.sv-empty')).to_have_text('This episode has no steps.')
+    press(page, 'ArrowRight', 'End', 'r', 'e', 'p', ' ', 'ArrowDown')
+    rows(page).nth(0).click()
+    step(page, 1)
+
+
+def test_no_episodes(chrome, tmp_path):
+    with watched(chrome) as page:
+        open_page(page, to_html([], tmp_path/'none.html'))
+        expect(page.locator('.sv-empty')).to_have_text('No episodes to show.')

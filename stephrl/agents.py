@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'Flat', 'register_agent', 'nearest', 'AgentError',
-           'save_agent', 'shipped_agents', 'load_agent']
+           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'Flat', 'register_agent', 'AgentError', 'save_agent',
+           'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
-import difflib, json, os, random, shutil, tempfile
+import json, os, random, shutil, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 from fastcore.basics import patch
 from . import __version__
+from .env import nearest
 from .episode import Observation
+from .critics import CriticSet
 from .policy import Policy
 from .prompts import flat_prompt, flat_target, high_prompt, low_prompt, low_target, parse_high, parse_low, parse_progress, progress_prompt
 
@@ -63,11 +65,12 @@ class Agent:
     def __init__(self, policy=None, # answers every Ask; or {role: policy}
                  name:str|None=None, # shown in episodes and tables; default: the kind
                  train_ids=(), # (task, variation) pairs the agent has learnt from
-                 critics=None, # optional: values for the viewer, see `add_values`
+                 critics=None, # optional: a `CriticSet`, whose opinion of every call goes into the record
+                 critics_policy=None, # whose hidden states the critics read; default: the agent's own
                  **options # settings of the subclass, saved with the agent
                 ):
         if policy is None and self.needs_policy: raise ValueError(f'{type(self).__name__} asks a model: give it a policy')
-        self.policy, self.critics, self.options = policy, critics, options
+        self.policy, self.critics, self.critics_policy, self.options = policy, critics, critics_policy, options
         self.name, self.train_ids = name or self.kind, {(t, v) for t, v in train_ids}
 
     def episode(self, description:str, # c
@@ -82,6 +85,10 @@ class Agent:
         if not isinstance(self.policy, dict): return self.policy
         if role in self.policy: return self.policy[role]
         raise KeyError(f'no policy for the role {role!r}; there are policies for {", ".join(sorted(self.policy))}')
+
+    def fill_values(self, episodes:list)->int: # number of calls filled
+        "Write the critics' V, Q and advantage into the recorded calls of these episodes, in place; nothing without critics."
+        return 0 if self.critics is None else self.critics.fill(self.critics_policy or self.policy, episodes)
 
 # %% ../nbs/12_agents.ipynb #c014
 class RandomValid(Agent):
@@ -178,11 +185,6 @@ def register_agent(cls:type # subclass of Agent with its own `kind`
 
 for _cls in (StepHRL, Flat, RandomValid): register_agent(_cls)
 
-def nearest(word:str, known, what:str)->str: # an error text
-    "'unknown …' with the nearest valid names."
-    close = difflib.get_close_matches(str(word), [str(k) for k in known], 3, .4)
-    return f'unknown {what} {word!r}; ' + (f'did you mean {" or ".join(map(repr, close))}? ' if close else '') + f'known: {", ".join(map(str, known)) or "none"}'
-
 # %% ../nbs/12_agents.ipynb #c035
 AGENT_FORMAT = 1          # raise when the directory's layout changes
 SHIPPED = Path(__file__).parent/'agents_data' if '__file__' in globals() else Path('../stephrl/agents_data')   # agents inside the package
@@ -202,7 +204,7 @@ def save_agent(path:str|Path, # a directory; replaced as a whole
         policies = {} if agent.policy is None else agent.policy if isinstance(agent.policy, dict) else {'': agent.policy}
         folders = {role: f'policy-{role}'.rstrip('-') for role in policies}
         for role, folder in folders.items(): policies[role].save(temp/folder)
-        if agent.critics is not None: agent.critics.save(temp/'critics')
+        if agent.critics is not None: agent.critics.save(temp/'critics', agent.critics_policy)
         card = dict(format=AGENT_FORMAT, stephrl=__version__, kind=agent.kind, name=agent.name, options=agent.options, policies=folders,
                     critics=agent.critics is not None, train_ids=sorted(map(list, agent.train_ids), key=str), about=about)
         (temp/'agent.json').write_text(json.dumps(card, indent=1))
@@ -236,13 +238,13 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
     card = _read_card(path)
     policies = {role: Policy.load(path/folder, device=device) for role, folder in card['policies'].items()}
     policy = policies.get('', policies) or None
-    critics = None
-    if card['critics']:
-        from stephrl.iql import load_critics
-        critics = load_critics(path/'critics', policy)
-    cls, options = AGENTS[card['kind']], {**card['options'], **changes}
-    if 'name' not in options and not (set(changes) - {'critics'}): options['name'] = card['name']   # a changed agent is another agent
-    return cls(policy=policy, train_ids=map(tuple, card['train_ids']), **dict(critics=critics) | options)
+    critics = _load_critics(path/'critics', device) if card['critics'] else {}
+    name = {} if changes else dict(name=card['name'])                  # an agent with other settings is another agent
+    return AGENTS[card['kind']](policy=policy, train_ids=map(tuple, card['train_ids']), **{**critics, **card['options'], **name, **changes})
+
+def _load_critics(path, device):
+    own = path/'policy'
+    return dict(critics=CriticSet.load(path), critics_policy=Policy.load(own, device=device) if own.exists() else None)
 
 # %% ../nbs/12_agents.ipynb #c038
 CARD = dict(kind=str, name=str, options=dict, policies=dict, critics=bool, train_ids=list)   # fields of agent.json
@@ -251,7 +253,7 @@ def _read_card(path):
     file = path/'agent.json'
     if not path.exists():
         known = shipped_agents() + [k for k, c in AGENTS.items() if not c.needs_policy]
-        raise AgentError(f'{path}: no such directory, and ' + nearest(str(path), known, 'agent name') + '; save_agent makes a directory')
+        raise AgentError(f'{path}: no such directory, and no agent of that name.{nearest(str(path), known)} save_agent makes a directory')
     if not file.exists(): raise AgentError(f'{file}: missing, so {path} is not a saved agent; point to the directory that save_agent made')
     try: card = json.loads(file.read_text())
     except json.JSONDecodeError as e: raise AgentError(f'{file}: not JSON ({e}); save the agent again') from e
@@ -259,5 +261,5 @@ def _read_card(path):
         raise AgentError(f'{file}: format: this stephrl reads {AGENT_FORMAT}, found {card.get("format")!r}; load it with the stephrl {card.get("stephrl", "")} that saved it, or train it again')
     for field, kind in CARD.items():
         if not isinstance(card.get(field), kind): raise AgentError(f'{file}: {field}: expected {kind.__name__}, found {card.get(field)!r}; save the agent again')
-    if card['kind'] not in AGENTS: raise AgentError(f'{file}: kind: {nearest(card["kind"], AGENTS, "kind")}; import the module that registers it')
+    if card['kind'] not in AGENTS: raise AgentError(f'{file}: kind: unknown agent {card["kind"]!r}.{nearest(card["kind"], AGENTS)} Import the module that registers it')
     return card

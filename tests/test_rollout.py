@@ -1,0 +1,151 @@
+"Rollouts under fire: killed workers, interrupted processes, agents that do anything, the real simulator."
+import os, random, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+from hypothesis import given, settings, strategies as st
+from stephrl.agents import MALFORMED, Act, Agent, Ask, Begin, Flat, Note, RandomValid, StepHRL, Valid
+from stephrl.decoding import Generation
+from stephrl.episode import Observation, from_dict, read_episodes, to_dict
+from stephrl.player import play
+from stephrl.prompts import high_prompt, low_prompt
+from stephrl.rollout import RolloutError, rollout
+from hazards import Hazards
+
+HERE = Path(__file__).parent
+PANEL = [('take-lamp', v) for v in (1, 2, 3, 4)]
+
+
+class Echo:
+    "A model that answers from a list, over and over, and remembers how it was called."
+    def __init__(self, *texts): self.texts, self.calls, self.n = texts, [], 0
+    def generate(self, prompts, **kwargs):
+        self.calls.append((len(prompts), kwargs))
+        self.n += len(prompts)
+        return [Generation(self.texts[(self.n - len(prompts) + i) % len(self.texts)], len(p.split()), 1, -1.) for i, p in enumerate(prompts)]
+
+
+# --- the record
+
+TEXTS = st.sampled_from(['go east | continue', 'go west | done', 'take lamp | done', '; True', '', '\n', 'go to the study', '| done', 'a | b | continue', 'Agent is here.'])
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=9), cap=st.integers(1, 5), parallel=st.integers(1, 5), limit=st.integers(1, 9))
+def test_whatever_the_model_writes_the_record_is_whole(texts, cap, parallel, limit):
+    model = Echo(*texts)
+    episodes = rollout(StepHRL(model, max_subtask_steps=cap), PANEL, Hazards, n_parallel=parallel, step_limit=limit, progress=False)
+    assert sum(len(s.calls) for ep in episodes for s in ep.steps) == model.n          # every call is in the record, once
+    for ep in episodes:
+        assert ep.error is None and from_dict(to_dict(ep)) == ep
+        assert ep.terminated != ep.truncated and len(ep.steps) <= limit
+        assert [g.start for g in ep.subtasks[1:]] == [g.end for g in ep.subtasks[:-1]]     # no gaps
+        assert all(0 < g.end - g.start <= cap for g in ep.subtasks) and ep.subtasks[-1].end == len(ep.steps)
+        for t, s in enumerate(ep.steps):
+            g = ep.subtask_of(t)
+            assert g.start <= t < g.end
+            assert [c.role for c in s.calls] == ['high']*(t == g.start) + ['low', 'progress']
+            assert s.progress == ('' if t == g.start else ep.steps[t-1].next_progress)
+            assert s.done == (t == g.end - 1 and g.said_done)
+            low = next(c for c in s.calls if c.role == 'low').completion
+            if s.action == MALFORMED: assert not s.valid and not s.done and '| done' not in low[1:] and '| continue' not in low
+            assert s.action != 'None'
+        assert all(g.final_progress == ep.steps[g.end-1].next_progress for g in ep.subtasks)
+
+
+def test_cap_and_completed_subtasks():
+    model = Echo('wait', 'go east | continue', 'East.', 'go west | continue', 'West.')
+    ep, = rollout(StepHRL(model, max_subtask_steps=2), [('take-lamp', 3)], Hazards, step_limit=4, progress=False)
+    assert [(g.name, g.start, g.end, g.said_done, g.final_progress) for g in ep.subtasks] == [('wait', 0, 2, False, 'West.'), ('wait', 2, 4, False, 'West.')]
+    second = ep.steps[2].calls[0].prompt
+    assert 'Completed: -' in second and 'Progress: West.' in second              # given up is not completed
+
+
+# --- batching
+
+def test_questions_of_all_episodes_share_calls():
+    model = Echo('go east')
+    rollout(Flat(model), PANEL*4, Hazards, step_limit=5, n_parallel=16, progress=False)
+    assert [n for n, _ in model.calls] == [16]*5
+
+
+def test_temperature_and_seeds_reach_the_model(): # trap 13
+    model = Echo('go east')
+    rollout(Flat(model), PANEL, Hazards, step_limit=2, temperature=.7, progress=False)
+    (n, first), (_, second) = model.calls
+    assert first['temperature'] == second['temperature'] == .7
+    assert len(set(first['seed'] + second['seed'])) == 2*n                               # every question has a stream of its own
+
+
+def test_constrained_choices_are_the_valid_actions():
+    model = Echo('go east')
+    rollout(Flat(model), [('take-lamp', 0)], Hazards, step_limit=1, decoding='valid', progress=False)
+    assert model.calls[0][1]['choices'] == [[' go east', ' take lamp']]
+    agent = StepHRL(model)
+    rollout(agent, [('take-lamp', 0)], Hazards, step_limit=1, decoding='valid', progress=False)
+    high, low, note = (kw.get('choices') for _, kw in model.calls[1:])
+    assert high is None and note is None and ' go east | done' in low[0] and len(low[0]) == 4
+
+
+def test_play_and_rollout_agree():
+    make = lambda: StepHRL(Echo('walk', 'go east | continue', 'Walked.'))
+    a = play(make(), Hazards(), 'take-lamp', 3)
+    b, = rollout(make(), [('take-lamp', 3)], Hazards, step_limit=12, progress=False)
+    assert a.steps == b.steps and a.subtasks == b.subtasks and a.id == b.id
+
+
+# --- faults
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), parallel=st.integers(1, 6))
+def test_agents_that_do_anything_harm_nobody_else(seed, parallel):
+    class Chaos(Agent):
+        kind, needs_policy = 'chaos', False
+        def episode(self, description, observation, seed=0):
+            lots = random.Random(seed + self.options['salt'])
+            for _ in range(9):
+                yield lots.choice([Act('go west'), Act('go east'), Act('light fuse'), Begin('x'), Note('y'), Valid(), Ask('odd', 'p'), 3, None, Act('take lamp')])
+    panel = PANEL*3
+    episodes = rollout(Chaos(Echo('?'), salt=seed), panel, Hazards, step_limit=6, n_parallel=parallel, progress=False)
+    assert [(e.task, e.variation) for e in episodes] == panel and len({e.id for e in episodes}) == len(panel)
+    for ep in episodes:
+        from_dict(to_dict(ep))
+        assert bool(ep.error) + ep.terminated + ep.truncated + ep.meta.get('gave_up', False) >= 1
+
+
+def test_unknown_task_is_an_error_for_the_caller():
+    with pytest.raises(ValueError, match="Did you mean 'take-lamp'"): rollout(RandomValid(), [('take-lmap', 0)], Hazards, progress=False)
+
+
+RUN = '''
+import sys; sys.path[:0] = [{here!r}]
+from hazards import Hazards
+from stephrl.agents import RandomValid
+from stephrl.rollout import rollout
+print('ready', flush=True)
+rollout(RandomValid(), [('take-lamp', v % 5) for v in range(40)], lambda step_limit: Hazards(step_limit, delay=.02), out={out!r}, step_limit=12, n_parallel=3, progress=False)
+'''
+
+
+@pytest.mark.parametrize('sig', [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_rollout_goes_on(tmp_path, sig):
+    out = tmp_path/'episodes.jsonl'
+    child = subprocess.Popen([sys.executable, '-c', RUN.format(here=str(HERE), out=str(out))], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while not (out.exists() and out.stat().st_size > 20_000) and child.poll() is None: time.sleep(.02)
+    child.send_signal(sig)
+    assert child.wait(20) != 0
+    before = read_episodes(out, cut_ok=True)
+    assert 0 < len(before) < 40
+    episodes = rollout(RandomValid(), [('take-lamp', v % 5) for v in range(40)], Hazards, out=out, step_limit=12, n_parallel=3, progress=False)
+    after = read_episodes(out)
+    assert after[:len(before)] == before and len(after) == len(episodes) == 40 == len({e.id for e in after})
+
+
+def test_a_file_made_otherwise_is_refused(tmp_path):
+    from stephrl.policy import Policy
+    out, texts = tmp_path/'e.jsonl', [low_prompt('x', '', Observation('hall'))]*2
+    a, b = (StepHRL(Policy.new(texts, 'smoke', seed=s), max_new_tokens=4) for s in (0, 1))
+    run = lambda agent, **kw: rollout(agent, [('take-lamp', 0)], Hazards, out=out, progress=False, **dict(step_limit=2) | kw)
+    run(a)
+    for agent, kw, field in [(b, {}, 'weights'), (a, dict(temperature=1.), 'temperature'), (a, dict(step_limit=3), 'step_limit'), (a, dict(decoding='valid'), 'decoding')]:
+        with pytest.raises(RolloutError, match=field): run(agent, **kw)
+    assert len(run(a)) == len(read_episodes(out)) == 1

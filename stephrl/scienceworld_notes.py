@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['EVENTS', 'ROUTE', 'CHECKED', 'ADDED', 'PLANTED', 'WATERED', 'READING', 'WAITED', 'CONNECTIONS', 'BROKEN', 'room_of',
-           'has_words', 'sees', 'holds', 'focused', 'moved', 'state_of', 'event', 'compared', 'lit', 'Memory', 'recall',
-           'note']
+           'has_words', 'sees', 'holds', 'focused', 'moved', 'state_of', 'content_of', 'event', 'compared', 'in_view',
+           'Memory', 'capped', 'recall', 'bracket', 'note']
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c003
 import re
 from dataclasses import dataclass
 from typing import Callable
 from .episode import Observation
+from .prompts import about_tokens
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c005
 def room_of(obs:Observation # any observation
@@ -48,6 +49,11 @@ def state_of(obs:Observation, device:str)->str: # 'on', 'off', '' when it is not
     "Is a device on or off?"
     m = re.search(rf'(?<![\w-]){re.escape(device)}, which is (on|off|activated|deactivated)', obs.look[:6000])
     return {'activated': 'on', 'deactivated': 'off'}.get(m[1], m[1]) if m and device else ''
+
+def content_of(obs:Observation, pot:str)->str: # '' when it is not seen
+    "What a container holds."
+    m = re.search(rf'(?<![\w-]){re.escape(pot)} \(containing ([^,()]{{1,60}}(?:\(on fire\))?)', obs.look[:6000]) if pot else None
+    return m[1].replace('a substance called ', '').strip() if m else ''
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c012
 EVENTS = [ # (pattern of the action, pattern of the answer, what the note says)
@@ -93,10 +99,11 @@ def compared(number:str, # a reading
     except ValueError: return number
     return f'{number}, {"above" if float(number) > limit else "below"} {_clip(slots["limit"], 1)}'
 
-def lit(slots:dict, obs:Observation)->str:
-    "Is the lamp of the subtask on? '' when that is not seen."
-    lamp = slots.get('lamp', '')
-    return f'the {lamp} is {state_of(obs, lamp)}' if lamp and state_of(obs, lamp) else ''
+def in_view(slots:dict, obs:Observation)->str:
+    "What the room shows of the subtask's lamp or pot; '' when they are not seen."
+    lamp, pot = slots.get('lamp', ''), slots.get('pot', '')
+    if state_of(obs, lamp): return f'the {lamp} is {state_of(obs, lamp)}'
+    return f'the {pot} holds {content_of(obs, pot)}' if {'change', 'limit'} & set(slots) and content_of(obs, pot) else ''
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c018
 @dataclass(frozen=True)
@@ -144,34 +151,50 @@ READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited,
 CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set'), Memory('Broken', _broken, 'set')
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c022
-def recall(memory:Memory, previous:str, new:str='', # the item to add
-           words:int=24)->list[str]: # at most so many words
+def capped(text:str, tokens:int)->str:
+    "The first words of a text, at most so many tokens."
+    out, n = [], 0
+    for word in text[:2000].split():
+        n += about_tokens(word)
+        if n > tokens: break
+        out.append(word)
+    return ' '.join(out)
+
+def recall(memory:Memory, previous:str, new:str='' # the item to add
+          )->list[str]:
     "The items of a bracket in the previous note, with the new one."
     m = re.search(rf'\[{memory.label}: ([^\]]{{0,400}})\]', previous[:2000])
     if memory.keep == 'last': return [x for x in (new or (m[1] if m else ''),) if x]
-    items = [_clip(x, 10) for x in (m[1].split(', ') if m else []) if x.strip()]
-    new = _clip(re.sub(r'[,\[\]]', ' ', new), 10)
+    items = [x for x in (m[1].split(', ') if m else []) if x.strip()]
+    new = capped(re.sub(r'[,\[\]]', ' ', new), 16)
     if memory.keep == 'count':
         n = int(items[0]) if items and re.fullmatch(r'\d{1,6}', items[0]) else 0
         return [str(n + 1)] if new else [str(n)] if n else []
-    if new and new not in (items if memory.keep == 'set' else items[-1:]): items.append(new)
-    while sum(len(x.split()) for x in items) > words: items.pop(0)
-    return items
+    return items + [new] if new and new not in (items if memory.keep == 'set' else items[-1:]) else items
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c025
+def bracket(memory:Memory, items:list[str], tokens:int # at most so many
+           )->str: # '' when nothing is remembered
+    "`[label: item, item]`, the newest items that fit."
+    while items and about_tokens(text := f'[{memory.label}: {", ".join(items)}]') > tokens: items = items[1:]
+    return text if items else ''
+
+# %% ../nbs/07a_scienceworld_notes.ipynb #c028
 def note(slots:dict, # words of the subtask's name
          memories:tuple, # its brackets
          previous:str, # p_(t), '' at the start
          action:str, obs:Observation # what was done, and what came back
         )->str: # p_(t+1)
-    "The next local progress: one sentence and the brackets, at most 45 words."
-    what = '; '.join(x for x in (event(action, obs.text), lit(slots, obs)) if x)
+    "The next local progress: one sentence and the brackets, at most 64 tokens."
+    what = '; '.join(x for x in (event(action, obs.text), in_view(slots, obs)) if x)
     here, thing = room_of(obs), slots.get('thing', '')
     parts = [f'is in the {here}' if here != 'outside' else 'is outside'] if here else []
     if thing and holds(obs, thing) and not has_words(thing, what): parts.append(f'with the {thing}')
     if what: parts.append(('and ' if parts else '') + what)
     sentence = ' '.join(parts)
     if here or re.match('has |sees ', sentence): sentence = f'Agent {sentence}'
-    sentence = f'{_clip(sentence, 25)[:200]}.' if sentence else ''
-    brackets = [f'[{m.label}: {", ".join(items)}]' for m in memories if (items := recall(m, previous, m.item(slots, action, obs)))]
-    return _clip(' '.join([sentence[:1].upper() + sentence[1:]] + brackets), 45)[:400]
+    sentence = capped(sentence, 26)
+    out = [sentence[:1].upper() + sentence[1:] + '.'] if sentence else []
+    for m in memories:
+        out.append(bracket(m, recall(m, previous, m.item(slots, action, obs)), 62 - about_tokens(' '.join(out))))
+    return ' '.join(x for x in out if x)

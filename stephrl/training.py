@@ -174,10 +174,13 @@ class Trainer:
                  on_eval=None, eval_every:int=0, # on_eval(step, policy) -> metrics, every so many updates and at the end
                  keep_best:str|None=None, # name of a metric of on_eval: end with the weights where it was highest
                  on_log=None, log_every:int=10, # on_log(record)
+                 more=None, # () -> values to add to a record
+                 companion=None, # something that learns along: step(), state_dict(), load_state_dict(state)
                  save_seconds:float=30., tensorboard:bool=True):
         self.policy, self.data, self.config, self.loss, self.sizes, self.name = policy, data, config, loss, sizes, name
         self.out, self.on_eval, self.eval_every, self.keep_best = Path(out) if out else None, on_eval, eval_every, keep_best
         self.on_log, self.log_every, self.save_seconds, self.tensorboard = on_log, log_every, save_seconds, tensorboard
+        self.more, self.companion = more, companion
         self.updates = plan_updates(data.length, config)
         self.fingerprint = run_fingerprint(policy, data, config, extra)
         self.step, self.best, self.history, self.window = 0, None, [], []
@@ -193,7 +196,7 @@ def setup(self:Trainer):
         self.out.mkdir(parents=True, exist_ok=True)
         self.resume()
         log.append(JsonlTracker(self.out/f'{self.name}.jsonl', self.step))
-    self.accelerator = Accelerator(mixed_precision=precision, log_with=log, project_dir=self.out, cpu=device.type == 'cpu')
+    self.accelerator = Accelerator(mixed_precision=precision, log_with=log or None, project_dir=self.out, cpu=device.type == 'cpu')
     if log: self.accelerator.init_trackers(self.name)
     if self.config.accumulate % self.accelerator.num_processes:
         raise ValueError(f'accumulate={self.config.accumulate} must be a multiple of the {self.accelerator.num_processes} processes')
@@ -212,6 +215,7 @@ def resume(self:Trainer):
     if not self.loaded: return
     restore_weights(self.policy.model, self.loaded['weights'])
     self.step, self.best, self.history = self.loaded['step'], self.loaded['best'], self.loaded['history']
+    if self.companion: self.companion.load_state_dict(self.loaded['companion'])
 
 @patch
 def checkpoint(self:Trainer):
@@ -220,7 +224,7 @@ def checkpoint(self:Trainer):
     if not self.out or not self.accelerator.is_main_process: return
     weights = {n: p.detach().cpu() for n, p in trainable(self.policy.model).items()}
     save_state(dict(fingerprint=self.fingerprint, step=self.step, weights=weights, optimizer=self.optimizer.state_dict(),
-                    best=self.best, history=self.history), self.out/f'{self.name}.pt')
+                    best=self.best, history=self.history, companion=self.companion and self.companion.state_dict()), self.out/f'{self.name}.pt')
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
@@ -241,6 +245,7 @@ def update(self:Trainer)->dict:
     for group in self.optimizer.param_groups: group['lr'] = lr
     norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
     self.optimizer.step(); self.optimizer.zero_grad()
+    if self.companion: self.companion.step()
     self.step += 1
     return dict(loss=value, grad_norm=float(norm), lr=lr)
 
@@ -260,7 +265,7 @@ def record(self:Trainer, values:dict, started:float, tokens:int):
         rows = [(self.sizes[i], v) for i, v in self.window if self.data.group[i] == g]
         out[f'loss/{g}'] = float(sum(v for _, v in rows)/sum(n for n, _ in rows))
     self.window = []
-    self.emit(out)
+    self.emit(out | (self.more() if self.more else {}))
 
 @patch
 def emit(self:Trainer, values:dict):
@@ -296,7 +301,7 @@ def fit(self:Trainer)->list[dict]: # the records of the log
         while self.step < total:
             tokens += int(sum(self.data.length[i] for b in self.updates[self.step] for i in b))
             values = self.update()
-            bar.update(); 
+            bar.update()
             if self.step % self.log_every == 0 or self.step == total:
                 bar.set_postfix_str(f"loss {values['loss']:.3f}")
                 self.record(values, since, tokens)

@@ -60,6 +60,14 @@ def open_page(page, path, link=''):
     return page
 
 
+def until(page, script, value):
+    "Wait until a script gives a value (the page's content policy forbids playwright's own waiting, which needs eval)."
+    for _ in range(300):
+        if (found := page.evaluate(script)) == value: return
+        page.wait_for_timeout(100)
+    assert found == value
+
+
 def axe(page, within='.stephrl-viewer'):
     "axe-core's verdict: a list of 'rule: element', empty when there is nothing to object to."
     try: import axe_playwright_python
@@ -94,7 +102,7 @@ def lab(root, state, dark=False):
     for d in places.values(): (state/d).mkdir(parents=True, exist_ok=True)
     port = free_port()
     command = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--ServerApp.port_retries=0', f'--IdentityProvider.token={TOKEN}', f'--ServerApp.root_dir={root}',
-               '--LabApp.extension_manager=readonly', '--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate']
+               '--LabApp.extension_manager=readonly', '--LabApp.expose_app_in_browser=True', '--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate']
     with open(state/'lab.log', 'w') as log:
         server = subprocess.Popen(command, env={**os.environ, **{k: str(state/v) for k, v in places.items()}}, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -134,13 +142,12 @@ def open_notebook(page, url, name):
     return page
 
 
-def menu(page, name, item):
-    "Choose an item of JupyterLab's menu bar."
-    page.get_by_role('menuitem', name=name, exact=True).click()
-    page.locator('.lm-Menu-itemLabel', has_text=item).first.click()
+def command(page, name, **args):
+    "Carry out a command of JupyterLab, as its menus do."
+    page.evaluate('([name, args]) => window.jupyterapp.commands.execute(name, args)', [name, args])
 
 
 def run_all(page, done):
     "Run all cells; return when some output holds the text `done`."
-    menu(page, 'Run', 'Run All Cells')
-    page.locator('.jp-OutputArea-output', has_text=done).first.wait_for(timeout=180_000)
+    command(page, 'notebook:run-all-cells')
+    page.locator('.jp-OutputArea-output', has_text=done).first.wait_for(timeout=3*PATIENCE)

@@ -1,7 +1,7 @@
 "The standalone viewer in a real browser: each feature of the viewer, asserting what is displayed."
 import re
 import pytest
-from labkit import axe, browser, open_page, watched
+from labkit import axe, browser, open_page, until, watched
 from made_episodes import NASTY, made, nasty, several
 from stephrl.prompts import about_tokens, flat_prompt
 from stephrl.viewer import CompareViewer, to_html
@@ -26,14 +26,6 @@ def files(tmp_path_factory):
 @pytest.fixture
 def page(chrome, files):
     with watched(chrome) as p: yield open_page(p, files/'several.html')
-
-
-def until(page, script, value):
-    "Wait until a script gives a value (the page's content policy forbids playwright's own waiting, which needs eval)."
-    for _ in range(300):
-        if (found := page.evaluate(script)) == value: return
-        page.wait_for_timeout(100)
-    assert found == value
 
 
 def step(page, n, of=12): expect(page.locator('.sv-position')).to_have_text(f'Step {n} of {of}')

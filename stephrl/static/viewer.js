@@ -462,7 +462,7 @@ class Pane {
     const { ep } = this;
     const s = ep.summary;
     const [icon, word] = OUTCOMES[s.outcome];
-    const chips = [s.source, `${s.split} split`, s.env, ep.simplification && `simplified: ${ep.simplification}`, plural(ep.n, "step") + ` of ${ep.step_limit}`,
+    const chips = [s.source, `${s.split} split`, s.env, ep.simplification && `simplified: ${ep.simplification}`, plural(ep.n, "step") + (ep.step_limit ? ` of ${ep.step_limit}` : ""),
       ep.terminated ? "ended by the environment" : ep.truncated ? "cut off by the step limit" : ep.error ? "crashed" : "not ended", `seed ${s.seed}`];
     const title = el("h3", { class: "sv-title" }, el("span", { class: `sv-end end-${s.outcome}` }, el("span", { "aria-hidden": "true" }, icon), ` ${word}`), " ", s.task, el("span", { class: "sv-muted" }, ` · variation ${s.variation}`));
     const head = el("header", { class: "sv-head" }, el("div", { class: "sv-headline" }, title, el("span", { class: "sv-bigscore" }, String(s.score), el("small", {}, " / 100"))),
@@ -518,7 +518,7 @@ class Pane {
     const total = ep.raw.map((_, t) => Object.values(ep.roles).reduce((n, r) => n + r.read[t], 0));
     const token = Object.entries(ep.roles).map(([role, r]) => ({ name: role, values: sum(r.read), cls: roleClass(role) }));
     if (token.length > 1) token.push({ name: "together", values: sum(total), cls: "role-sum" });
-    const title = app.cumulative ? "Tokens read so far" : "Tokens read at each step";
+    const title = (app.cumulative ? "Tokens read so far" : "Tokens read at each step") + (ep.expected ? " (by a step-level agent)" : "");
     this.charts = [chart({ title, lines: [...token, { name: "full history", values: sum(ep.full_history), cls: "role-history", dash: "5 3" }], onpick: pick, height: 116 })];
     this.charts[0].node.append(el("label", { class: "sv-check" }, el("input", { type: "checkbox", ...(app.cumulative ? { checked: true } : {}), onchange: (e) => app.setCumulative(e.target.checked) }), " add up over the episode"));
     this.charts.push(chart({ title: "Score after each step", top: 100, marks: ep.rewards, lines: [{ name: "score", values: ep.raw.map((s) => s.score), cls: "role-score", stairs: true, area: true }], onpick: pick }));
@@ -659,11 +659,12 @@ class Pane {
     const bar = (cls, n) => el("td", { class: "sv-barcell" }, el("span", { class: `sv-bar1 ${cls}`, style: `width:${(100 * n) / most}%`, "aria-hidden": "true" }));
     const row = (cls, name, n, w, extra) => el("tr", { class: extra }, el("th", { scope: "row" }, el("span", { class: `sv-swatch ${cls}`, "aria-hidden": "true" }), ` ${name}`), el("td", { class: "sv-right" }, n === null ? "–" : count(n)), el("td", { class: "sv-right" }, w === null ? "–" : count(w)), bar(cls, n ?? 0));
     const rows = roles.map((r, i) => row(roleClass(r), r, read[i], wrote[i]));
-    if (roles.length > 1) rows.push(row("role-sum", "this agent, all roles", total, wrote.reduce((a, b) => a + b, 0), "sv-total"));
+    if (roles.length > 1) rows.push(row("role-sum", ep.expected ? "all roles" : "this agent, all roles", total, wrote.reduce((a, b) => a + b, 0), "sv-total"));
     rows.push(row("role-history", "full history", history, null, "sv-history"));
-    const ratio = total ? `A full-history agent would have had to read ${count(history)} tokens here, ${(history / total).toFixed(1)} times what this agent read.` : `A full-history agent would have had to read ${count(history)} tokens here. ${roles.length ? "No model was called at this step." : "No model was called in this episode."}`;
-    this.tokens.replaceChildren(el("h4", {}, "Tokens at this step"), el("table", { class: "sv-token-table" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "role"), el("th", { scope: "col", class: "sv-right" }, "read"), el("th", { scope: "col", class: "sv-right" }, "wrote"), el("td"))), el("tbody", {}, rows)),
-      el("p", { class: "sv-ratio" }, ratio), el("p", { class: "sv-muted sv-small" }, `Full history: ${ep.full_history_label}.`));
+    const me = ep.expected ? "a step-level agent would read" : "this agent read";
+    const ratio = `A full-history agent would have had to read ${count(history)} tokens here` + (total ? `, ${(history / total).toFixed(1)} times what ${me}.` : `. No model was called ${roles.length ? "at this step" : "in this episode"}.`);
+    this.tokens.replaceChildren(el("h4", {}, ep.expected ? "Tokens that a step-level agent would read here" : "Tokens at this step"), el("table", { class: "sv-token-table" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "role"), el("th", { scope: "col", class: "sv-right" }, "read"), el("th", { scope: "col", class: "sv-right" }, "wrote"), el("td"))), el("tbody", {}, rows)),
+      el("p", { class: "sv-ratio" }, ratio), el("p", { class: "sv-muted sv-small" }, `${ep.expected ? "No model was called; all counts are" : "Full history:"} ${ep.full_history_label}.`));
   }
 
   drawCalls(s) {
@@ -673,15 +674,16 @@ class Pane {
       const box = el("details", { class: "sv-call", ...(app.openRoles.has(c.role) ? { open: true } : {}) });
       const fill = () => {
         if (box.childElementCount > 1) return;
-        box.append(el("div", { class: "sv-call-body" }, el("div", {}, el("h5", {}, "Prompt, exactly as read"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `prompt of call ${n + 1}, ${c.role}`, dir: "auto" }), c.prompt, app.find)),
-          el("div", {}, el("h5", {}, "Completion, exactly as written"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `completion of call ${n + 1}, ${c.role}`, dir: "auto" }), c.completion, app.find))));
+        box.append(el("div", { class: "sv-call-body" }, el("div", {}, el("h5", {}, this.ep.expected ? "Prompt" : "Prompt, exactly as read"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `prompt of call ${n + 1}, ${c.role}`, dir: "auto" }), c.prompt, app.find)),
+          el("div", {}, el("h5", {}, this.ep.expected ? "Completion" : "Completion, exactly as written"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `completion of call ${n + 1}, ${c.role}`, dir: "auto" }), c.completion, app.find))));
       };
       box.append(el("summary", {}, swatch(c.role), el("b", {}, ` ${c.role} `), el("span", { class: "sv-muted" }, `${ROLE_WORK[c.role] ?? ""} · ${numbers.join(" · ")}`), el("code", { class: "sv-peek", dir: "auto" }, c.completion.trim().slice(0, 160))));
       box.addEventListener("toggle", () => { box.open ? app.openRoles.add(c.role) : app.openRoles.delete(c.role); if (box.open) fill(); });
       if (box.open) fill();
       return box;
     };
-    this.calls.replaceChildren(el("h4", {}, "Model calls ", el("span", { class: "sv-muted" }, s.calls.length ? `${s.calls.length} at this step: open one to read its exact prompt` : "none at this step")), ...s.calls.map(call));
+    const title = this.ep.expected ? ["What each role would read and write ", "a demonstration: no model was called"] : ["Model calls ", null];
+    this.calls.replaceChildren(el("h4", {}, title[0], el("span", { class: "sv-muted" }, title[1] ?? (s.calls.length ? `${s.calls.length} at this step: open one to read its exact prompt` : "none at this step"))), ...s.calls.map(call));
   }
 
   // -- search, moves, size

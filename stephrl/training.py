@@ -48,6 +48,7 @@ class Encoded:
     target_length: np.ndarray  # (N,) int64: tokens of the target, with eos
     group: list                # N names, usually the roles; losses are logged for each
     def __len__(self): return len(self.pairs)
+    def select(self, rows:list[int]): return Encoded([self.pairs[i] for i in rows], self.length[rows], self.target_length[rows], [self.group[i] for i in rows])
 
 def encode_rows(policy:Policy,
                 prompts:list[str], targets:list[str],

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['EVENTS', 'ROUTE', 'CHECKED', 'ADDED', 'PLANTED', 'WATERED', 'READING', 'WAITED', 'CONNECTIONS', 'BROKEN', 'room_of',
            'has_words', 'sees', 'holds', 'focused', 'moved', 'state_of', 'content_of', 'event', 'compared', 'in_view',
-           'Memory', 'capped', 'recall', 'bracket', 'note']
+           'Memory', 'recall', 'bracket', 'note']
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c003
 import re
 from dataclasses import dataclass
 from typing import Callable
 from .episode import Observation
+from .annotate import capped
 from .prompts import about_tokens
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c005
@@ -111,7 +112,7 @@ class Memory:
     "A list that a note carries along in brackets: `[label: item, item]`."
     label: str
     item: Callable      # (slots, action, observation) -> str, '' when there is nothing to add
-    keep: str = 'run'   # 'run': every item but a repetition; 'set': each once; 'last': the newest; 'count': how many
+    keep: str = 'run'   # 'all': every item; 'run': no item twice in a row; 'set': each once; 'last': the newest; 'count': how many
 
 def _checked(slots, action, obs):
     "The room; or a container that was opened, with its room."
@@ -140,7 +141,7 @@ def _connection(slots, action, obs):
 
 def _broken(slots, action, obs):
     m = re.search(r'The (.{1,40}?) appears broken', obs.text[:100])
-    return m[1] if m else ''
+    return '/'.join(x for x in (room_of(obs), m[1]) if x) if m else ''
 
 def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide to wait') else ''
 
@@ -148,18 +149,9 @@ def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide t
 ROUTE, CHECKED = Memory('Route', lambda slots, action, obs: room_of(obs)), Memory('Checked', _checked, 'set')
 ADDED, PLANTED, WATERED = Memory('Added', _into('bowl'), 'set'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
 READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited, 'count')
-CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set'), Memory('Broken', _broken, 'set')
+CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set'), Memory('Broken', _broken, 'all')
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c022
-def capped(text:str, tokens:int)->str:
-    "The first words of a text, at most so many tokens."
-    out, n = [], 0
-    for word in text[:2000].split():
-        n += about_tokens(word)
-        if n > tokens: break
-        out.append(word)
-    return ' '.join(out)
-
 def recall(memory:Memory, previous:str, new:str='' # the item to add
           )->list[str]:
     "The items of a bracket in the previous note, with the new one."
@@ -170,7 +162,8 @@ def recall(memory:Memory, previous:str, new:str='' # the item to add
     if memory.keep == 'count':
         n = int(items[0]) if items and re.fullmatch(r'\d{1,6}', items[0]) else 0
         return [str(n + 1)] if new else [str(n)] if n else []
-    return items + [new] if new and new not in (items if memory.keep == 'set' else items[-1:]) else items
+    known = dict(set=items, run=items[-1:]).get(memory.keep, [])
+    return items + [new] if new and new not in known else items
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c025
 def bracket(memory:Memory, items:list[str], tokens:int # at most so many

@@ -101,8 +101,8 @@ FORMS = [
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
     # changing the state of matter
     Form('get the {thing} and the {other} from the {room}', '[nl]*pk+p', take_two_slots, (ROUTE,), taken),
-    Form('heat the {thing} in the {pot} with the {device} in the {room}', '[omp]*[nl]*k*[omp]*ma', heat_slots, (BROKEN,), heating),
-    Form('cool the {thing} in the {pot} with the {device} in the {room}', '[omp]*[nl]*k*m(?=[euw])', cool_slots, (), cooling),
+    Form('heat the {thing} in the {pot} with the {device} in the {room}', 'k*[omp]*[nl]*k*[omp]*ma', heat_slots, (BROKEN,), heating),
+    Form('cool the {thing} in the {pot} with the {device} in the {room}', 'k*[omp]*[nl]*p*k*m(?=[euw])', cool_slots, (), cooling),
     Form('watch for the {thing} in the {pot} to {change}', 'w*[eu][euw]*', watch_slots, (READING,), changed),
     # growing
     Form('get the {thing} from the {room}', 'n*l?p', jar_slots, (ROUTE,), taken),

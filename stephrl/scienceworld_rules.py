@@ -97,7 +97,7 @@ FORMS = [
     Form('mix {things} in the {bowl}', '[^frx]*x', mix_slots, (ADDED, CHECKED), mixed),
     # wiring
     Form('bring {things} to the {room}', 'p*n*d+', bring_slots, (ROUTE,), brought),
-    Form('test the {thing} with the {source}, the {lamp}, {wires}', 'l?c{5,}w*l?', conduct_slots, (CONNECTIONS,), tested),
+    Form('test the {thing} with the {source}, the {lamp}, {wires}', 'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
     # changing the state of matter
     Form('get the {thing} and the {other} from the {room}', '[nl]*pk+p', take_two_slots, (ROUTE,), taken),

@@ -1,6 +1,6 @@
 "The corridor with the lamp, and three ways for it to fail: `light fuse` crashes it, `kill` ends its process, `delay` makes it slow."
 import os, signal, time
-from stephrl.env import Corridor, EnvError
+from stephrl.env import Corridor, EnvError, register_env
 
 
 class Hazards(Corridor):
@@ -15,3 +15,6 @@ class Hazards(Corridor):
         if action == 'kill': os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.delay)
         return super().step(action)
+
+
+register_env('hazards', 'hazards:Hazards')

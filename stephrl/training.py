@@ -124,7 +124,7 @@ def read_log(path)->list[dict]: # records; a line that was cut off is passed ove
 def save_state(state:dict, path)->Path:
     "Write a dictionary of tensors and plain values atomically. Raises OSError (disk full) and leaves the earlier file."
     path = Path(path)
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
+    temp = path.with_name(f'.{path.name}.writing')      # one name: what a killed process left is overwritten by the next
     try:
         with open(temp, 'wb') as f:
             torch.save(state, f); f.flush(); os.fsync(f.fileno())

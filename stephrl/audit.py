@@ -10,7 +10,7 @@ import re, statistics
 from collections import Counter, defaultdict
 from typing import Callable
 from .annotate import Annotator, annotate, get_annotator
-from .episode import Episode, Observation, Step, Subtask
+from .episode import Episode, Observation
 from .prompts import about_tokens
 
 # %% ../nbs/07e_audit.ipynb #c005

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Callable
 from .episode import Episode, Observation, Step, Subtask
-from .scienceworld_notes import *
-from .scienceworld_stretches import *
+from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, room_of, sees,
+    state_of)
+from .scienceworld_stretches import (ALIVE, GROWS, ROUND, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, first_stage_slots, focus_slots,
+    focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
+    plant_focus_slots, plant_slots, power_slots, recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots,
+    take_slots, take_two_slots, verb, wait_stage_slots, watch_slots, water_slots, word_of)
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c004
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def paints_slots(s):
     return dict(zip('ab', two)) if len(two) == 2 and 'paint' in s.task() and not s.all('f') else None
 
 def mix_slots(s):
-    a, things = s.acts('x')[-1][1], mixture(s)
+    things = mixture(s)
     poured = [m[1] for _, _, o in s.all('o') if (m := re.search(r'into the (.+?)\.', o.text))]
     into = [moved(o)[1] for _, _, o in s.all('m') if moved(o)[0] in things]
     bowl = (poured if 'paint' in s.task() else into or poured)[-1:]

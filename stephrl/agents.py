@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'Flat', 'register_agent', 'AgentError', 'save_agent',
-           'shipped_agents', 'load_agent']
+           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'fit_history', 'Flat', 'register_agent', 'AgentError',
+           'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
 import json, os, random, shutil, tempfile
@@ -62,7 +62,7 @@ class Agent:
     "Base of all agents: subclass it, write `episode`, register the class."
     kind = 'agent'       # the name under which the class is registered
     needs_policy = True
-    def __init__(self, policy=None, # answers every Ask; or {role: policy}
+    def __init__(self, policy=None, # anything with the `generate` of `Policy`, answers every Ask; or {role: policy}
                  name:str|None=None, # shown in episodes and tables; default: the kind
                  train_ids=(), # (task, variation) pairs the agent has learnt from
                  critics=None, # optional: a `CriticSet`, whose opinion of every call goes into the record
@@ -100,7 +100,7 @@ class RandomValid(Agent):
             actions = yield Valid()
             observation, ended = yield Act(lots.choice(sorted(actions)))
 
-# %% ../nbs/12_agents.ipynb #c018
+# %% ../nbs/12_agents.ipynb #c021
 MALFORMED = '(malformed)'  # the action or subtask that stands for a completion which could not be read
 
 class StepHRL(Agent):
@@ -121,7 +121,7 @@ class StepHRL(Agent):
 
     def ask(self, role, prompt, choices=None): return Ask(role, prompt, self.max_new_tokens, choices)
 
-# %% ../nbs/12_agents.ipynb #c019
+# %% ../nbs/12_agents.ipynb #c022
 @patch
 def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
     "The loop of STEP-HRL for one episode (paper, section on the framework; `method` in the index)."
@@ -155,11 +155,23 @@ def oracle(self:StepHRL):
         self.annotator = get_annotator(self.env)
     return self.annotator
 
-# %% ../nbs/12_agents.ipynb #c029
+# %% ../nbs/12_agents.ipynb #c034
+def fit_history(policy, # whose context has to hold the prompt; without a known context everything fits
+                description:str, history:list, observation:Observation, window:int|None=None # as in `flat_prompt`
+               )->str:
+    "The flat prompt with as many past steps as the window and the model's context allow: the oldest go first, the task never."
+    n = len(history) if window is None else min(window, len(history))
+    room = policy.context - policy.target_room - 1 if hasattr(policy, 'context') else None
+    while True:
+        prompt = flat_prompt(description, history, observation, n)
+        if n == 0 or room is None or len(prompt) <= room: return prompt                       # no token is shorter than a character
+        if (excess := len(policy.tokenizer(prompt, add_special_tokens=False).input_ids) - room) <= 0: return prompt
+        n -= max(1, min(n, excess//200))
+
 class Flat(Agent):
     "No hierarchy and no notes: every action is chosen from the task and the past, all of it (`window=None`) or the last steps."
     kind = 'flat'
-    def __init__(self, policy, window:int|None=None, # past steps shown; None: all
+    def __init__(self, policy, window:int|None=None, # past steps shown; None: all that fit
                  max_new_tokens:int=80, name:str|None=None, **kwargs):
         super().__init__(policy, name or (self.kind if window is None else f'{self.kind}-window-{window}'), **kwargs)
         self.window, self.max_new_tokens = window, max_new_tokens
@@ -168,13 +180,14 @@ class Flat(Agent):
     def episode(self, description, observation, seed=0):
         history, ended = [], False
         while not ended:
-            answer = yield Ask('flat', flat_prompt(description, history, observation, self.window), self.max_new_tokens, flat_choices)
+            prompt = fit_history(self.policy_for('flat'), description, history, observation, self.window)
+            answer = yield Ask('flat', prompt, self.max_new_tokens, flat_choices)
             cut = answer.completion_tokens >= self.max_new_tokens        # an action that never came to its end
             action = (not cut and parse_high(answer.text)) or MALFORMED
             history.append((observation, action))
             observation, ended = yield Act(action)
 
-# %% ../nbs/12_agents.ipynb #c032
+# %% ../nbs/12_agents.ipynb #c038
 AGENTS = {}
 
 def register_agent(cls:type # subclass of Agent with its own `kind`
@@ -185,7 +198,7 @@ def register_agent(cls:type # subclass of Agent with its own `kind`
 
 for _cls in (StepHRL, Flat, RandomValid): register_agent(_cls)
 
-# %% ../nbs/12_agents.ipynb #c035
+# %% ../nbs/12_agents.ipynb #c041
 AGENT_FORMAT = 1          # raise when the directory's layout changes
 SHIPPED = Path(__file__).parent/'agents_data' if '__file__' in globals() else Path('../stephrl/agents_data')   # agents inside the package
 
@@ -222,7 +235,7 @@ def _swap(temp, path): # directories cannot replace each other in one step: the 
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
-# %% ../nbs/12_agents.ipynb #c037
+# %% ../nbs/12_agents.ipynb #c043
 def shipped_agents()->list[str]:
     "Names of the agents inside the package."
     return sorted(p.parent.name for p in SHIPPED.glob('*/agent.json'))
@@ -246,7 +259,7 @@ def _load_critics(path, device):
     own = path/'policy'
     return dict(critics=CriticSet.load(path), critics_policy=Policy.load(own, device=device) if own.exists() else None)
 
-# %% ../nbs/12_agents.ipynb #c038
+# %% ../nbs/12_agents.ipynb #c044
 CARD = dict(kind=str, name=str, options=dict, policies=dict, critics=bool, train_ids=list)   # fields of agent.json
 
 def _read_card(path):

@@ -13,7 +13,7 @@ import json, math, os, platform, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np, pandas as pd
-from .agents import Agent
+from .agents import MALFORMED, Agent
 from .env import Suite, load_suite
 from .episode import Episode, read_episodes
 from .prompts import about_tokens, flat_header, history_lines, observation_fields
@@ -85,7 +85,8 @@ def _scores(episodes, strata, seed):
     scores, n = [ep.score for ep in episodes], len(episodes)
     wins, steps = sum(s >= 100 for s in scores), sum(len(ep.steps) for ep in episodes)
     return dict(episodes=n, score=_mean(scores), ci95=bootstrap_ci(scores, strata, seed=seed), success=wins/max(1, n), success_ci95=wilson(wins, n),
-                steps=steps/max(1, n), invalid=sum(not s.valid for ep in episodes for s in ep.steps)/max(1, steps), crashes=sum(ep.error is not None for ep in episodes))
+                steps=steps/max(1, n), invalid=sum(not s.valid for ep in episodes for s in ep.steps)/max(1, steps),
+                malformed=sum(s.action == MALFORMED for ep in episodes for s in ep.steps)/max(1, steps), crashes=sum(ep.error is not None for ep in episodes))
 
 # %% ../nbs/14_evaluate.ipynb #c018
 def what_was_seen(episodes:list[Episode])->str:
@@ -157,10 +158,11 @@ def evaluate(agent:Agent, # who
     check_disjoint(agent, suite)
     note = '' if suite.version == about.version else f'PLAYED WITH {suite.env} {about.version}'
     began, file = time.time(), episodes_path(out) if out else None
+    before = len(read_episodes(file, cut_ok=True)) if file and file.exists() else 0
     episodes = rollout(agent, suite.episodes, suite.env, decoding, temperature, seed, n_parallel, workers, file, suite.step_limit,
                        SPLITS.get(suite.name, suite.name), annotator, suite.simplification, progress)
     results = dict(suite=suite.name, protocol=protocol_line(suite, episodes, decoding, temperature, seed, note), decoding=decoding, agent=agent.name,
-                   **summarise(episodes, suite.gold, seed), seconds=time.time()-began, seed=seed, temperature=temperature, step_limit=suite.step_limit,
+                   **summarise(episodes, suite.gold, seed), seconds=time.time()-began, episodes_before=before, seed=seed, temperature=temperature, step_limit=suite.step_limit,
                    simplification=suite.simplification, env=suite.env, versions=versions(suite.env) | dict(env=about.version), kind=agent.kind, options=agent.options,
                    weights=fingerprint(agent), train_ids=dict(number=len(agent.train_ids), disjoint=True), episodes_file=file and file.name)
     if out: save_json(out, results)

@@ -8,6 +8,7 @@ __all__ = ['DECODINGS', 'Job', 'plan', 'Lockstep', 'verify', 'RolloutError', 'fi
 # %% ../nbs/13_rollout.ipynb #c003
 import zlib
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,31 +216,26 @@ def rollout(agent:Agent, # who plays
             env_options:dict|None=None, # more for the environment's class
             progress:bool=True # show a bar
            )->list[Episode]: # in the order of `episodes`
-    "Play many episodes at once. Crashes are kept in `Episode.error`. Raises `ValueError` for bad arguments, `RolloutError` for a file made otherwise."
+    "Play many episodes at once; crashes are kept in `Episode.error`. Raises `ValueError` (arguments), `RolloutError` (a file made otherwise)."
     if decoding not in DECODINGS: raise ValueError(f'decoding: expected one of {", ".join(DECODINGS)}, found {decoding!r}')
-    if temperature < 0 or n_parallel < 1 or workers < 0: raise ValueError(f'expected temperature >= 0, n_parallel >= 1, workers >= 0, found {temperature}, {n_parallel}, {workers}')
-    jobs = plan(episodes, seed)
+    if temperature < 0 or n_parallel < 1 or workers < 0:
+        raise ValueError(f'expected temperature >= 0, n_parallel >= 1, workers >= 0, found {temperature}, {n_parallel}, {workers}')
+    about, jobs = describe_env(env, step_limit, simplification), plan(episodes, seed)
     meta = dict(decoding=decoding, temperature=float(temperature), weights=fingerprint(agent))
-    pool, about = None, describe_env(env, step_limit, simplification)
-    name = lambda j: Episode(about.name, '', j.task, j.variation, '', '', source=agent.name, seed=j.seed).id
-    done = stored(out, {name(j) for j in jobs}, meta, about.version, step_limit, simplification)
-    todo = [j for j in jobs if name(j) not in done]
-    bar = tqdm(total=len(jobs), initial=len(done), desc=agent.name, unit='ep', disable=not progress)
-    writer = EpisodeWriter(out) if out else None
-
-    def finished(job, ep):
-        agent.fill_values([ep])
-        done[name(job)] = verify(ep, annotator)
-        if writer: writer.write(ep)
-        bar.update()
-        bar.set_postfix(_postfix(done.values()))
-    try:
+    ids = {j: Episode(about.name, '', j.task, j.variation, '', '', source=agent.name, seed=j.seed).id for j in jobs}
+    done = stored(out, set(ids.values()), meta, about.version, step_limit, simplification)
+    todo = [j for j in jobs if ids[j] not in done]
+    options = dict(step_limit=step_limit, **(env_options or {})) | (dict(simplification=simplification) if simplification else {})
+    with ExitStack() as stack:                       # whatever happens, bar, file and environments are closed
+        bar = stack.enter_context(tqdm(total=len(jobs), initial=len(done), desc=agent.name, unit='ep', disable=not progress))
+        writer = stack.enter_context(EpisodeWriter(out)) if out else None
+        def finished(job, ep):
+            agent.fill_values([ep])
+            done[ids[job]] = verify(ep, annotator)
+            if writer: writer.write(ep)
+            bar.update()
+            bar.set_postfix(_postfix(done.values()))
         if todo:
-            slots = min(n_parallel, len(todo))
-            options = dict(step_limit=step_limit, **(env_options or {})) | (dict(simplification=simplification) if simplification else {})
-            pool = EnvPool(env, workers, slots, **options)
+            pool = stack.enter_context(EnvPool(env, workers, slots := min(n_parallel, len(todo)), **options))
             Lockstep(agent, pool, slots, about, finished, decoding, temperature, split, meta).run(todo)
-    finally:
-        for thing in (pool, writer, bar):
-            if thing is not None: thing.close()
-    return [done[name(j)] for j in jobs]
+    return [done[ids[j]] for j in jobs]

@@ -32,11 +32,12 @@ def made(n=12, task='find-plant', variation=3, source='cloned', score=50., criti
 
 
 def several():
-    "Six episodes: two plays of one variation, a success, a failure without model calls, a crash, an empty one."
+    "Six episodes: two plays of one variation, a success, a demonstration as it was played, a crash, an empty one."
     crash = made(5, 'boil', 1, score=0.)
     crash.error, crash.truncated = 'EnvDied: the JVM <exited>', False
     plain = made(4, 'melt', 2, source='expert', score=0.)
-    for s in plain.steps: s.calls = []
+    for s in plain.steps: s.calls, s.subtask = [], -1
+    plain.subtasks = []
     return [made(), made(10, source='cloned+RL', score=100.), made(8, 'use-thermometer', 9, score=100.), plain, crash, made(0, 'freeze', 5, score=0.)]
 
 

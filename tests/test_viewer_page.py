@@ -233,6 +233,18 @@ def test_a_demonstration_without_model_calls(page):
     expect(page.locator('.sv-tokens')).to_contain_text('Full history: estimated: words, digits and punctuation marks')
 
 
+def test_an_annotated_demonstration_shows_what_each_role_would_read_and_write(chrome, tmp_path):
+    ep = made(source='expert')
+    for s in ep.steps: s.calls = []
+    with watched(chrome) as page:
+        open_page(page, to_html([ep], tmp_path/'demo.html'))
+        expect(page.locator('.sv-calls h4')).to_have_text('What each role would read and write a demonstration: no model was called')
+        page.locator('.sv-call', has_text='high').locator('summary').click()
+        expect(page.locator('.sv-call[open] pre').first).to_contain_text('Name the next subtask.\nTask: Your task is to do find-plant.')
+        expect(page.locator('.sv-call[open] pre').last).to_have_text('subtask 0')
+        expect(page.locator('.sv-tokens')).to_contain_text('times what a step-level agent would read.')
+
+
 # 8 score and critics
 
 def test_score_and_critic_curves(page):

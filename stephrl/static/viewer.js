@@ -8,6 +8,10 @@
 
 // ---------------------------------------------------------------- helpers
 
+// JupyterLab's own keys (d d deletes a cell!) match the focused element itself before they look at its ancestors, so this attribute
+// has to be on everything that can have the focus (in Chromium, any area that scrolls); on the root alone it does not help.
+const QUIET = "data-lm-suppress-shortcuts";
+
 /** An element: el("p", {class: "x", onclick: f}, "text", child, ...). Strings become text nodes; null children are left out. */
 function el(tag, attrs = {}, ...kids) {
   const node = document.createElement(tag);
@@ -16,6 +20,7 @@ function el(tag, attrs = {}, ...kids) {
     if (k.startsWith("on")) node.addEventListener(k.slice(2), v);
     else node.setAttribute(k, v === true ? "" : v);
   }
+  node.setAttribute(QUIET, "true");
   node.append(...kids.flat().filter((k) => k !== null && k !== undefined));
   return node;
 }
@@ -200,7 +205,7 @@ const putText = (node, text, find) => putMarked(node, text ? [["=", text]] : [],
 // ---------------------------------------------------------------- charts
 
 /** One small chart. lines: [{name, values, cls, dash, area, stairs}]; x is the step. Returns {node, at(step), draw()}. */
-function chart({ title, lines, onpick, xs = null, height = 92, top = null, format = short, marks = [], zero = true }) {
+function chart({ title, lines, onpick, xs = null, height = 92, top = null, format = short, marks = [], zero = true, hover = false }) {
   const n = Math.max(...lines.map((l) => l.values.length), 1);
   const finite = lines.flatMap((l) => extent(l.values));
   let [lo, hi] = finite.length ? [Math.min(...finite, ...(zero ? [0] : [])), Math.max(top ?? -Infinity, ...finite)] : [0, top ?? 1];
@@ -244,11 +249,18 @@ function chart({ title, lines, onpick, xs = null, height = 92, top = null, forma
     if (!l.area || !d) return [line];
     return [svg("path", { class: `sv-area ${l.cls}`, d: `${d}L${x(l.values.length - 1)} ${y(Math.max(0, lo))}L${x(0)} ${y(Math.max(0, lo))}Z` }), line];
   };
-  if (onpick) {
-    picture.addEventListener("pointerdown", (e) => {
-      const box = picture.getBoundingClientRect();
-      onpick(clamp(Math.round(((e.clientX - box.left - left) / (box.width - left - right)) * (n - 1)), 0, n - 1));
-    });
+  const under = (e) => { // the index of the value under the pointer
+    const box = picture.getBoundingClientRect();
+    const share = clamp((e.clientX - box.left - left) / (box.width - left - right), 0, 1);
+    if (!xs) return Math.round(share * (n - 1));
+    const wanted = firstX + share * (lastX - firstX);
+    return xs.reduce((best, v, i) => (Math.abs(v - wanted) < Math.abs(xs[best] - wanted) ? i : best), 0);
+  };
+  if (onpick) picture.addEventListener("pointerdown", (e) => onpick(under(e)));
+  if (hover) {
+    cursor.style.display = "none";
+    picture.addEventListener("pointermove", (e) => { cursor.style.display = ""; at(under(e)); });
+    picture.addEventListener("pointerleave", () => { cursor.style.display = "none"; at(n - 1); });
   }
   const at = (i) => {
     step = i;
@@ -428,7 +440,7 @@ class List {
 
 class Pane {
   constructor(app, place) {
-    Object.assign(this, { app, place, index: -1, step: 0, ep: null, hits: [], charts: [] });
+    Object.assign(this, { app, place, index: -1, step: 0, ep: null, hits: [], charts: [], planKey: null });
     this.node = el("section", { class: "sv-pane", "aria-label": "Episode" });
     this.node.addEventListener("pointerdown", () => app.activate(this));
     this.node.addEventListener("focusin", () => app.activate(this));
@@ -474,6 +486,7 @@ class Pane {
     this.node.setAttribute("aria-label", `Episode ${s.task} by ${s.source}${side}`);
     if (ep.n === 0) return this.node.replaceChildren(head, el("p", { class: "sv-empty" }, "This episode has no steps."), putText(el("pre", { class: "sv-pre" }), [ep.final.text, ep.final.look].filter(Boolean).join("\n")));
     this.buildCharts();
+    this.planKey = null;
     this.plan = el("nav", { class: "sv-plan", "aria-label": `Subtasks${side}` });
     this.middle = el("div", { class: "sv-step" });
     this.meters = el("div", { class: "sv-meters" }, (this.tokens = el("div", { class: "sv-tokens" })), this.charts.map((c) => c.node));
@@ -608,11 +621,11 @@ class Pane {
     const { ep } = this;
     const groups = ep.subtasks.length ? ep.subtasks : [{ name: "all steps", start: 0, end: ep.n, state: "none" }];
     const now = ep.subtasks.length ? s.subtask : 0;
-    const near = groups.length > 400 ? groups.map((g, k) => [g, k]).slice(Math.max(0, now - 60), now + 60) : groups.map((g, k) => [g, k]);
-    const key = `${this.index}:${now}:${near[0]?.[1]}`;
-    if (this.planKey !== key) {
-      this.planKey = key;
-      this.planList = el("ol", { class: "sv-tree" }, near.map(([g, k]) => this.branch(g, k, now)));
+    const from = groups.length > 60 ? Math.max(0, now - 6) : 0, to = groups.length > 60 ? Math.min(groups.length, now + 10) : groups.length;
+    if (this.planKey !== now) {
+      this.planKey = now;
+      const more = (n, where) => (n > 0 ? [el("li", { class: "sv-muted" }, `${plural(n, "subtask")} ${where}`)] : []);
+      this.planList = el("ol", { class: "sv-tree" }, more(from, "before"), groups.slice(from, to).map((g, i) => this.branch(g, from + i, now)), more(groups.length - to, "after"));
       this.plan.replaceChildren(el("h4", {}, ep.subtasks.length ? `Subtasks ` : "Steps ", el("span", { class: "sv-muted" }, ep.subtasks.length ? `${Math.max(0, now)} done before, ${groups.length} in all` : count(ep.n))), this.planList);
     }
     const current = groups[now];
@@ -639,9 +652,10 @@ class Pane {
   }
 
   fillLeaves(g, leaves = this.leaves) {
-    const middle = clamp(this.step, g.start, g.end - 1);
-    const from = Math.max(g.start, middle - 14), to = Math.min(g.end, Math.max(middle + 15, from + 30));
     const { ep, app } = this;
+    const part = g.start + 30 * Math.floor((clamp(this.step, g.start, g.end - 1) - g.start) / 30); // thirty at a time, and five on either side
+    const from = Math.max(g.start, part - 5), to = Math.min(g.end, part + 35);
+    if (leaves.childElementCount && leaves.start === from + 1) return this.markLeaf(leaves);
     leaves.start = from + 1;
     leaves.replaceChildren(...Array.from({ length: Math.max(0, to - from) }, (_, k) => from + k).map((t) => {
       const s = ep.raw[t];
@@ -649,6 +663,11 @@ class Pane {
       return el("li", { value: t + 1 }, el("button", { type: "button", class: "sv-leaf", "aria-current": t === this.step ? "step" : null, onclick: () => app.go(t, this) },
         words, s.reward ? el("b", { class: "sv-gain" }, ` ${signed(s.reward * 100)}`) : null, s.done ? el("span", { class: "sv-muted" }, " ■") : null));
     }));
+  }
+
+  markLeaf(leaves) {
+    leaves.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    leaves.querySelector(`li[value="${this.step + 1}"] button`)?.setAttribute("aria-current", "step");
   }
 
   drawTokens(s) {
@@ -738,7 +757,7 @@ class App {
     this.abort = new AbortController();
     root.classList.add("stephrl-viewer");
     root.classList.toggle("sv-standalone", standalone);
-    Object.entries({ tabindex: 0, role: "group", "aria-label": title, "data-lm-suppress-shortcuts": "true" }).forEach(([k, v]) => root.setAttribute(k, v));
+    Object.entries({ tabindex: 0, role: "group", "aria-label": title, [QUIET]: "true" }).forEach(([k, v]) => root.setAttribute(k, v));
     this.live = el("p", { class: "sv-hidden", "aria-live": "polite" });
     this.arena = el("div", { class: "sv-arena" });
     this.notice = el("p", { class: "sv-notice", role: "status", hidden: true });
@@ -1056,7 +1075,7 @@ class Monitor {
   constructor(model, root) {
     Object.assign(this, { model, root, amount: 0 });
     root.classList.add("stephrl-viewer");
-    Object.entries({ role: "group", tabindex: 0, "aria-label": `Training in ${model.get("title")}`, "data-lm-suppress-shortcuts": "true" }).forEach(([k, v]) => root.setAttribute(k, v));
+    Object.entries({ role: "group", tabindex: 0, "aria-label": `Training in ${model.get("title")}`, [QUIET]: "true" }).forEach(([k, v]) => root.setAttribute(k, v));
     this.status = el("span", { class: "sv-muted", role: "status" });
     this.board = el("div", { class: "sv-board" });
     const slider = el("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, "aria-label": "Smoothing", oninput: (e) => { this.amount = Number(e.target.value); this.draw(); } });
@@ -1093,7 +1112,7 @@ class Monitor {
       l.steps.forEach((x, k) => { full[place.get(x)] = values[k]; });
       return { name: l.name, values: filled(full), cls: l.role ? roleClass(l.role) : c.lines.length > 1 && i === 0 ? "role-sum" : "role-low", dash: l.role ? undefined : dashes[i % 4] };
     });
-    const picture = chart({ title: c.title, lines, xs, height: 130, format: compact, zero: false });
+    const picture = chart({ title: c.title, lines, xs, height: 130, format: compact, zero: false, hover: true });
     picture.at(xs.length - 1);
     this.pictures.push(picture);
     return picture.node;

@@ -108,7 +108,8 @@ def generate(policy:Policy,
              temperature:float=0., # 0 = greedy
              seed:int|list[int]=0, # row i draws from stream (seed, i); a list gives every row a stream of its own, (seed[i], 0), whoever shares the batch
              choices:list[list[str]|None]|None=None, # per prompt: the allowed completions, or None for free text
-             batch_size:int=64, # rows decoded side by side
+             batch_size:int=64, # rows decoded side by side, at most
+             batch_tokens:int=4096, # and their prompts' tokens, padding included: larger batches fall out of the processor's cache
             )->list[Generation]: # in the order of the prompts
     "Complete every prompt. Raises ValueError on a bad temperature, an empty list of choices, or more tokens than there is room for."
     if temperature < 0: raise ValueError(f'temperature {temperature}: must be 0 (greedy) or more')
@@ -121,11 +122,19 @@ def generate(policy:Policy,
     policy.model.eval()
     try:
         with torch.no_grad():
-            for i in range(0, len(rows), batch_size): _decode(policy, by_length[i:i+batch_size], temperature)
+            for batch in _batches(by_length, batch_size, batch_tokens): _decode(policy, batch, temperature)
     finally: policy.model.train(was_training)
     return [_generation(policy, r) for r in rows]
 
 # %% ../nbs/09a_decoding.ipynb #c018
+def _batches(rows, batch_size, batch_tokens): # rows sorted by length
+    "Consecutive rows, within both limits."
+    batch = []
+    for r in rows:
+        if batch and (len(batch) == batch_size or len(r.prompt)*(len(batch)+1) > batch_tokens): yield batch; batch = []
+        batch.append(r)
+    if batch: yield batch
+
 def _row(policy:Policy, prompt, choices, max_new_tokens, stream):
     "A row with its stream of random numbers and, when constrained, its trie."
     if choices is None: return _Row(policy.encode_prompt(prompt), max_new_tokens, uniforms(*stream, max_new_tokens), tokens=[])

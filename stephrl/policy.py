@@ -15,7 +15,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 from accelerate import PartialState
 from fastcore.basics import patch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 from .lean import is_lean, pick_positions, read
 from .small_lm import PRESETS, preset_config, train_tokenizer
 
@@ -300,7 +300,7 @@ def load(cls:Policy,
         from peft import PeftModel
         model = PeftModel.from_pretrained(_load_base(meta['base'], dtype), name, is_trainable=True)
     else: model = _load_base(name, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokenizer = (PreTrainedTokenizerFast if meta.get('preset') else AutoTokenizer).from_pretrained(name)
     meta = {k:v for k,v in meta.items() if k not in ('files','format')} or dict(preset=None, kind='full', base=name)
     if lora: model,meta = add_lora(model, lora, seed),dict(meta, kind='lora', base=name)
     return cls(model, tokenizer, meta, device)

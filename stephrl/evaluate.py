@@ -160,7 +160,7 @@ def evaluate(agent:Agent, # who
     began, file = time.time(), episodes_path(out) if out else None
     before = len(read_episodes(file, cut_ok=True)) if file and file.exists() else 0
     episodes = rollout(agent, suite.episodes, suite.env, decoding, temperature, seed, n_parallel, workers, file, suite.step_limit,
-                       SPLITS.get(suite.name, suite.name), annotator, suite.simplification, progress)
+                       SPLITS.get(suite.name, suite.name), annotator, simplification=suite.simplification, progress=progress)
     results = dict(suite=suite.name, protocol=protocol_line(suite, episodes, decoding, temperature, seed, note), decoding=decoding, agent=agent.name,
                    **summarise(episodes, suite.gold, seed), seconds=time.time()-began, episodes_before=before, seed=seed, temperature=temperature, step_limit=suite.step_limit,
                    simplification=suite.simplification, env=suite.env, versions=versions(suite.env) | dict(env=about.version), kind=agent.kind, options=agent.options,

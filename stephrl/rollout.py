@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .agents import Act, Agent, Ask, Valid
 from .env import EnvError, env_class
-from .episode import Episode, EpisodeWriter, iter_episodes
+from .episode import Episode, EpisodeWriter, Observation, iter_episodes
 from .player import Player, serve, start, stream_seed
 from .workers import EnvPool
 
@@ -83,7 +83,6 @@ def stillborn(self:Lockstep, job, split): # a player that never gets to play
     class Silent(Agent):
         needs_policy = False
         def episode(self, *_): return iter(())
-    from stephrl.episode import Observation
     p = start(Silent(name=self.agent.name), self.env, Observation(), dict(description=''), job.task, job.variation, job.seed, split, **self.meta)
     p.episode.meta.pop('gave_up', None)
     return p
@@ -212,6 +211,7 @@ def rollout(agent:Agent, # who plays
             step_limit:int=50, # actions an agent gets
             split='', # for the record: text, or {(task, variation): split}
             annotator=None, # checks finished subtasks
+            values:bool=False, # the agent's critics judge every call: about as much work again as playing
             simplification:str='', # the environment's, '' for none
             env_options:dict|None=None, # more for the environment's class
             progress:bool=True # show a bar
@@ -230,7 +230,7 @@ def rollout(agent:Agent, # who plays
         bar = stack.enter_context(tqdm(total=len(jobs), initial=len(done), desc=agent.name, unit='ep', disable=not progress))
         writer = stack.enter_context(EpisodeWriter(out)) if out else None
         def finished(job, ep):
-            agent.fill_values([ep])
+            if values: agent.fill_values([ep])
             done[ids[job]] = verify(ep, annotator)
             if writer: writer.write(ep)
             bar.update()

@@ -115,10 +115,19 @@ def expected_calls(ep:Episode, t:int, # an annotated episode, a step
 def _facts(note): # 'In the hall. [Checked: a, b]' -> {'Checked: a', 'Checked: b'}
     return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', note) for item in items.split(',') if item.strip()}
 
+def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', text)}
+
+def _invented(text, *sources): # numbers in `text` that no source holds, as words
+    known = _numbers(*sources)
+    return ', '.join(f'{n:g}' for n in sorted(_numbers(text) - known))
+
+def _in_sight(o): return o.text, o.look, o.inventory
+
 def _low_issues(ep, t):
     s, g = ep.steps[t], ep.subtask_of(t)
     if not s.valid: yield 'the environment refused the action'
     if s.done and g and g.verified is False and g.end == t + 1: yield 'said done, but the subtask is not'
+    if s.reward < 0: yield 'this action lost points'
     same = lambda a, b: a.action == b.action and a.observation == b.observation
     if t > 1 and same(s, ep.steps[t-1]) and same(s, ep.steps[t-2]): yield 'the same action again, nothing changes'
 
@@ -127,11 +136,16 @@ def _high_issues(ep, t):
     if not g or g.start != t: return
     if any(h.name == g.name and not (h.verified or h.said_done and h.verified is None) for h in ep.subtasks[:ep.steps[t].subtask]):
         yield 'gives a subtask again that was left unfinished'
+    k = ep.steps[t].subtask
+    said = [h.name for h in ep.subtasks[:k]] + [ep.subtasks[k-1].final_progress if k > 0 else '']
+    if new := _invented(g.name, ep.description, *said, *_in_sight(ep.steps[t].observation)): yield f'the subtask says {new}, which nothing here says'
 
 def _progress_issues(ep, t):
     s = ep.steps[t]
     lost = _facts(s.progress) - _facts(s.next_progress)
     if lost and s.next_progress and not any(k.startswith('Route') for k in lost): yield f'the note lost {sorted(lost)[0]}'
+    g, after = ep.subtask_of(t), ep.observation_after(t)
+    if new := _invented(s.next_progress, s.progress, s.action, g.name if g else '', *_in_sight(s.observation), *_in_sight(after)): yield f'the note says {new}, which nothing here says'
     if not s.next_progress and any(c.role == 'progress' for c in s.calls): yield 'wrote an empty note'
 
 # %% ../nbs/15_view_model.ipynb #c031
@@ -141,14 +155,14 @@ def issues(ep:Episode, t:int # step, 0-based
     kinds = dict(high=_high_issues, low=_low_issues, progress=_progress_issues)
     return [dict(role=r, text=text) for r, f in kinds.items() for text in f(ep, t)]
 
-# %% ../nbs/15_view_model.ipynb #c035
+# %% ../nbs/15_view_model.ipynb #c037
 OUTCOMES = dict(success='solved', partial='partly', failure='failed', crash='crashed')
 
 def outcome(ep:Episode)->str: # a key of OUTCOMES
     "How the episode ended: full score, some score, none, or a crash."
     return 'crash' if ep.error else 'success' if ep.score >= 99.5 else 'partial' if ep.score > 0 else 'failure'
 
-# %% ../nbs/15_view_model.ipynb #c037
+# %% ../nbs/15_view_model.ipynb #c039
 def summary(ep:Episode)->dict: # what the list of episodes shows
     "One row: cheap to make, so that a thousand episodes open at once."
     found = [(t, i) for t in range(len(ep.steps)) for i in issues(ep, t)]
@@ -158,7 +172,7 @@ def summary(ep:Episode)->dict: # what the list of episodes shows
                 steps=len(ep.steps), read=sum(p for p, _ in tokens.values()), wrote=sum(w for _, w in tokens.values()), invalid=sum(not s.valid for s in ep.steps),
                 blame=blame, issues=len(found), seed=ep.seed)
 
-# %% ../nbs/15_view_model.ipynb #c040
+# %% ../nbs/15_view_model.ipynb #c042
 def _call_view(c):
     out = dict(role=visible(c.role), prompt=visible(c.prompt), completion=visible(c.completion), read=c.prompt_tokens, wrote=c.completion_tokens)
     return out | {k: round(v, 4) for k in ('logprob', 'value', 'q', 'advantage') if (v := getattr(c, k)) is not None}
@@ -176,7 +190,7 @@ def step_view(ep:Episode, t:int, # step, 0-based
     if s.info: out['info'] = visible(json.dumps(s.info, ensure_ascii=False, indent=1, default=str))
     return out
 
-# %% ../nbs/15_view_model.ipynb #c043
+# %% ../nbs/15_view_model.ipynb #c045
 def _subtask_view(g):
     state = {True: 'verified', False: 'not done', None: 'said done' if g.said_done else 'open'}[g.verified]
     return dict(name=visible(g.name), start=g.start, end=g.end, final_note=visible(g.final_progress), state=state)
@@ -194,7 +208,7 @@ def episode_view(ep:Episode,
                 subtasks=[_subtask_view(g) for g in ep.subtasks], steps=steps, expected=expected, final=final,
                 full_history=full_history_tokens(ep, count), full_history_label=label)
 
-# %% ../nbs/15_view_model.ipynb #c047
+# %% ../nbs/15_view_model.ipynb #c049
 _TEXTS = {'prompt', 'completion', 'text', 'answer', 'note', 'final_note', 'info', 'look', 'inventory', 'action', 'description'}
 
 def _encode(x, number, key=''):
@@ -210,7 +224,7 @@ def pack(view:dict # of `episode_view`
     body = _encode(view, number)
     return gzip.compress(json.dumps(dict(lines=list(number), view=body), separators=(',', ':')).encode(), 6, mtime=0)
 
-# %% ../nbs/15_view_model.ipynb #c048
+# %% ../nbs/15_view_model.ipynb #c050
 def _decode(x, lines, key=''):
     if isinstance(x, dict): return {k: _decode(v, lines, k) for k, v in x.items()}
     if key in ('look', 'inventory', 'note_after') and x and isinstance(x[0], list): return [[k, _decode(s, lines, 'text')] for k, s in x]

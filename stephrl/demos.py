@@ -39,7 +39,8 @@ def demonstrate(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
     failures = []
     for n in range(tries):
         try:
-            ep = play_expert(env, task, variation, split, seed)
+            ep = play_expert(env, task, variation, split, seed + n)
+            ep.seed = seed # its name; the seed that was played is seed + tries - 1
             if ep.score >= 100: break
             failures.append(f'score {ep.score:.0f} after {len(ep.steps)} actions')
         except EnvError as e: failures.append(f'{type(e).__name__}: {e}')

@@ -9,12 +9,20 @@ BIN = Path(sys.executable).parent
 
 
 def readme(index):
-    "nbs/index.ipynb as Markdown; cells marked `#| hide` are left out."
+    "nbs/index.ipynb as Markdown: cells marked `#| hide` are left out, of cells marked `#| echo: false` only the output is kept."
     from nbconvert import MarkdownExporter
-    from nbconvert.preprocessors import RegexRemovePreprocessor
+    from nbconvert.preprocessors import Preprocessor, RegexRemovePreprocessor
+
+    class OutputOnly(Preprocessor):
+        def preprocess_cell(self, cell, resources, index):
+            if cell.source.startswith('#| echo: false'): cell.metadata['transient'] = {'remove_source': True}
+            return cell, resources
+
     exporter = MarkdownExporter()
     exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r'#\| hide']), enabled=True)
-    return exporter.from_filename(str(index))[0].strip() + '\n'
+    exporter.register_preprocessor(OutputOnly, enabled=True)
+    text = exporter.from_filename(str(index))[0]
+    return text.replace('](images/', '](nbs/images/').replace('](../', '](').strip() + '\n'
 
 
 def differing(a, b, pattern):

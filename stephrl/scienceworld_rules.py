@@ -63,7 +63,7 @@ def changed(slots, steps, after): # what the pot holds is called by another name
 def heating(slots, steps, after): return bool(re.match(rf'The {re.escape(slots["device"])} (is now activated|appears broken)', after.text[:200]))
 def cooling(slots, steps, after): return moved(after) == (slots['pot'], slots['device'])
 def filled(slots, steps, after): return focused(after) == 'water'
-def paints_seen(slots, steps, after): return all(sees(o, slots[k]) for k in 'ab' for o in (steps[-1].observation, after))
+def paints_seen(slots, steps, after): return all(sees(after, slots[k]) for k in 'ab')
 def mixed(slots, steps, after): return 'mix to produce' in after.text[:200]
 def recipe_read(slots, steps, after): return 'recipe reads' in after.text[:40]
 def is_on(slots, steps, after): return state_of(after, slots['lamp']) == 'on'
@@ -96,7 +96,7 @@ FORMS = [
     Form('measure in the {room} if the {thing} is above {limit} degrees', '[nl]*u', limit_slots, (ROUTE, READING), measured),
     Form('measure if the {thing} in the {pot} melts above {limit} degrees', '[eu]+', melts_slots, (READING,), melted),
     # mixing
-    Form('find the {a} and the {b}', '[nl]*l(?=o)', paints_slots, (CHECKED,), paints_seen),
+    Form('find the {a} and the {b}', '[nl]+(?=o)', paints_slots, (CHECKED,), paints_seen),
     Form('read the recipe in the {room}', '[nl]*pr', recipe_slots, (ROUTE,), recipe_read),
     Form('mix {things} in the {bowl}', '[^frx]*x', mix_slots, (ADDED, CHECKED), mixed),
     # wiring

@@ -11,7 +11,7 @@ import os
 from collections import Counter, namedtuple
 from dataclasses import replace
 from pathlib import Path
-from .episode import Episode, Observation, Step, Subtask, Call
+from .episode import Episode, Observation, Step
 from .prompts import (high_prompt, high_target, low_prompt, low_target, progress_prompt, progress_target)
 
 # %% ../nbs/08_transitions.ipynb #c008
@@ -176,13 +176,13 @@ def _features():
                          prompt=text, target=text, reward=Value('float64'), rewards=List(Value('float64')), n=number, next_prompt=text,
                          terminated=flag, truncated=flag, kind=text))
 
-def to_dataset(episodes, # any iterable of annotated or rolled-out episodes
+def to_dataset(episodes, # any iterable of annotated or rolled-out episodes, or of their rows
                annotator=None, # see `transitions`
                invalid_penalty:float=0.
               ): # `datasets.Dataset`, one row per transition
     "The transitions of many episodes as one table."
     from datasets import Dataset
-    rows = [r for ep in episodes for r in transitions(ep, annotator, invalid_penalty)]
+    rows = [r for x in episodes for r in ([x] if isinstance(x, dict) else transitions(x, annotator, invalid_penalty))]
     return Dataset.from_list(rows, features=_features()) if rows else Dataset.from_dict({c: [] for c in _features()}, features=_features())
 
 # %% ../nbs/08_transitions.ipynb #c052

@@ -1,0 +1,77 @@
+"""The main job, measured: three seeds of the quick preset, and the ablations of the first on the same panel.
+
+    python benchmarks/quick.py --out runs/bench --write results/quick.json
+
+Resumable: what lies in the folder is not done again. Seeds after the first start from its demonstrations
+(the simulator is not deterministic; the seeds are meant to differ in weights, batches and collection only).
+"""
+import argparse
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import torch
+
+from stephrl.agents import load_agent
+from stephrl.annotate import get_annotator
+from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
+from stephrl.train import Config, run
+
+KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',
+        'success', 'seconds', 'seed', 'versions', 'train_ids')
+
+
+def short(result):  # without the list of episodes' details, with their scores
+    return {k: result[k] for k in KEEP} | dict(scores=[[e['task'], e['variation'], e['score']] for e in result['per_episode']])
+
+
+def train(out, preset, seed, first):
+    folder = out/f'seed{seed}'
+    if seed and not (folder/'demos.jsonl').exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first/'demos.jsonl', folder/'demos.jsonl')
+    return run(Config.of(preset, seed=seed), folder)
+
+
+def ablations(folder, suite, out, parallel):
+    "What else may be said on the same panel; each row names how it differs from the agent."
+    rows = {}
+    plans = {'random valid actions': ('random', {}, 'valid'), 'cloning, valid decoding': ('clone', {}, 'valid'), 'cloning + RL, valid decoding': ('rl', {}, 'valid'),
+             'cloning, oracle progress': ('clone', dict(oracle_progress=True), 'free'), 'cloning + RL, oracle progress': ('rl', dict(oracle_progress=True), 'free')}
+    for name, (who, changes, decoding) in plans.items():
+        agent = load_agent('random' if who == 'random' else folder/'agents'/who, **changes)
+        file = out/'ablations'/f'{name.replace(", ", "-").replace(" ", "-")}.json'
+        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(agent, suite, decoding, out=file, n_parallel=parallel, annotator=get_annotator('scienceworld'))
+    return rows
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--preset', default='quick')
+    ap.add_argument('--seeds', type=int, default=3)
+    ap.add_argument('--out', type=Path, default=Path('runs/bench'))
+    ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
+    a = ap.parse_args()
+    runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
+    config = Config.of(a.preset)
+    rows = ablations(a.out/'seed0', config.suite, a.out, config.parallel)
+    agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
+    stages = json.loads((a.out/'seed0'/'stages.json').read_text())
+    result = dict(
+        command=f'python benchmarks/quick.py --preset {a.preset} --seeds {a.seeds}', config=runs[0]['config'],
+        machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
+        seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 2),
+        seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
+        rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
+        rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],
+        prompt_growth=[r['prompt_growth'] for r in runs], ablations={n: short(r) for n, r in rows.items()})
+    save_json(a.write, result)
+    print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values()]), index=False))
+    d = result['rl_minus_cloning']
+    print(f"\nRL minus cloning over {d['seeds']} seeds: {d['difference']:+.1f} [{d['ci95'][0]:+.1f}, {d['ci95'][1]:+.1f}]\n{a.write}")
+
+
+if __name__ == '__main__':
+    main()

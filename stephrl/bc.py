@@ -7,25 +7,26 @@ __all__ = ['cloning_loss', 'encode_table', 'clone', 'imitation']
 
 # %% ../nbs/10_bc.ipynb #c003
 import json
-from pathlib import Path
-import numpy as np, torch
+import torch
 from .policy import Policy, token_batches
-from .training import Encoded, Trainer, TrainConfig, choose_precision, encode_rows, save_state
+from .training import Encoded, Trainer, TrainConfig, choose_precision, encode_rows, merge_rows
 
 # %% ../nbs/10_bc.ipynb #c009
 def cloning_loss(data:Encoded, # the table
                  prompt_weight:float=0., # weight of the prompt's tokens beside the target's
-                 role_weight:dict|None=None # role -> factor, default 1
+                 role_weight:dict|None=None, # role -> factor, default 1
+                 count=None # (N,) how many rows each stands for
                 ): # (Pairs, (B,) row numbers) -> (scalar sum, (B,) detached per-row sums)
     "The loss for a `Trainer` whose `sizes` are target lengths: minus log-probability, summed over rows. Shapes: everything is (B,)."
-    factor = torch.tensor([(role_weight or {}).get(g, 1.) for g in data.group])
+    factor = torch.tensor([(role_weight or {}).get(g, 1.) for g in data.group])*(1. if count is None else torch.as_tensor(count))
     def loss(pairs, rows):
         each = -pairs.logprob
         if prompt_weight:
             n = torch.as_tensor(data.length[rows] - data.target_length[rows] - 1).clamp(min=1).to(each)
             each = each - prompt_weight*pairs.prompt_logprob/n*pairs.length
         assert each.shape == (len(rows),)
-        return (each*factor[rows].to(each)).sum(), -pairs.logprob.detach()
+        n = 1. if count is None else torch.as_tensor(count[rows]).to(each)
+        return (each*factor[rows].to(each)).sum(), -pairs.logprob.detach()*n
     return loss
 
 # %% ../nbs/10_bc.ipynb #c014
@@ -42,15 +43,18 @@ def clone(policy:Policy, # trained in place
           config:TrainConfig, # budget, learning rate, ...
           out=None, # folder for bc.jsonl, bc.pt (checkpoint) and TensorBoard; with it the run can be resumed
           role_weight:dict|None=None, # role -> factor in the loss
+          merge:int=4, # up to so many identical rows are read once
           **kwargs # on_eval, eval_every, keep_best, on_log, log_every, save_seconds: see `Trainer`
          )->list[dict]: # records of the log
     "Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights. Raises ValueError for an empty table or no budget."
     data = encode_table(policy, table)
+    rows, count = merge_rows(data, merge)
+    data = data.select(rows)
     extra = [json.dumps(role_weight, sort_keys=True)] if role_weight else ()
-    return Trainer(policy, data, config, cloning_loss(data, config.prompt_weight, role_weight), data.target_length,
-                   out, 'bc', extra, **kwargs).fit()
+    return Trainer(policy, data, config, cloning_loss(data, config.prompt_weight, role_weight, count),
+                   data.target_length*count, out, 'bc', [count, *extra], **kwargs).fit()
 
-# %% ../nbs/10_bc.ipynb #c017
+# %% ../nbs/10_bc.ipynb #c019
 @torch.no_grad()
 def imitation(policy:Policy,
               table, # rows that were not trained on

@@ -6,7 +6,7 @@
 __all__ = ['Heads', 'CriticSet', 'Features', 'hidden_states', 'features', 'save_features', 'load_features']
 
 # %% ../nbs/11a_critics.ipynb #c003
-import hashlib, json, os
+import json, os
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
@@ -96,21 +96,22 @@ def hidden_states(policy:Policy, prompts:list[str], # M distinct texts
                   row_prompt:np.ndarray, targets:list[str], # (N,) index into prompts; N targets
                   batch_tokens:int=8192, precision:str='auto', desc:str='features')->tuple:
     "(M, d) prompt states, (N, d) target states, (N,) log-probabilities, all float32 on the CPU."
-    first = set(row_prompt.tolist())
-    alone = [i for i in range(len(prompts)) if i not in first]           # next prompts that no row starts from
-    pairs = encode_rows(policy, [prompts[i] for i in row_prompt], targets).pairs + [(policy.encode_prompt(prompts[i]), []) for i in alone]
-    where = [*row_prompt.tolist(), *alone]
+    which, first = {}, set(row_prompt.tolist())
+    same = [which.setdefault(k, len(which)) for k in zip(row_prompt.tolist(), targets)]   # equal rows are read once
+    alone = [i for i in range(len(prompts)) if i not in first]                             # next prompts that no row starts from
+    pairs = encode_rows(policy, *zip(*((prompts[i], t) for i, t in which))).pairs + [(policy.encode_prompt(prompts[i]), []) for i in alone]
+    where = [*(i for i, _ in which), *alone]
     d = policy.model.get_input_embeddings().weight.shape[1]
-    P, T, L = torch.zeros(len(prompts), d), torch.zeros(len(targets), d), torch.zeros(len(targets))
+    P, T, L = torch.zeros(len(prompts), d), torch.zeros(len(which), d), torch.zeros(len(which))
     autocast = torch.autocast(policy.device.type, torch.bfloat16, enabled=choose_precision(precision, policy.device) == 'bf16')
     policy.model.eval()
     for rows in tqdm(token_batches([len(p) + len(t) for p, t in pairs], batch_tokens), desc=desc, disable=desc is None):
         with torch.inference_mode(), autocast: out = policy.pairs(policy.rows([pairs[i] for i in rows]))
         P[[where[i] for i in rows]] = out.prompt_hidden.float().cpu()
-        full = [k for k, i in enumerate(rows) if i < len(targets)]
+        full = [k for k, i in enumerate(rows) if i < len(which)]
         to = [rows[k] for k in full]
         T[to], L[to] = out.target_hidden[full].float().cpu(), out.logprob[full].float().cpu()
-    return P, T, L
+    return P, T[same], L[same]
 
 # %% ../nbs/11a_critics.ipynb #c019
 def features(policy:Policy, # frozen: the clone

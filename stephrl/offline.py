@@ -7,15 +7,15 @@ __all__ = ['IQLConfig', 'RoleData', 'role_data', 'mix_rows', 'role_losses', 'tra
            'weighted_loss', 'LiveCritics', 'offline_rl']
 
 # %% ../nbs/11b_offline.ipynb #c003
-import hashlib, json, os
-from dataclasses import asdict, dataclass, field, replace
+import json, os
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .policy import Policy
-from .training import Encoded, TrainConfig, Trainer, restore_weights, run_fingerprint, trainable
+from .training import Encoded, TrainConfig, Trainer, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
 from .iql import advantage_weights, awr_losses, critic_loss, effective_sample_size, expectile_loss, td_targets
 from .critics import CriticSet, Features, features, load_features, save_features
@@ -37,6 +37,7 @@ class IQLConfig:
     feature_precision: str = 'no'    # 'no' is float32: differences between states can be smaller than bf16 can write
     critic_gradient: bool = False    # may the critics change the language model?
     length_normalised: bool = False  # divide log-probabilities by length; IQL does not
+    merge: int = 4                   # up to so many identical rows are read once, and count as many
     seed: int = 0
     policy: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=1, lr=1e-4, warmup=.05))
 
@@ -164,12 +165,15 @@ class Distance:
 
 # %% ../nbs/11b_offline.ipynb #c031
 def weighted_loss(weight:torch.Tensor, # (N,) of the table
-                  config:IQLConfig, distance:Distance|None=None):
+                  config:IQLConfig, distance:Distance|None=None,
+                  count=None # (N,) how many rows each stands for
+                 ):
     "Advantage-weighted regression as a loss for a `Trainer` whose sizes are 1."
     def loss(pairs, rows):
         if distance: distance.see(pairs, rows)
-        w = weight[rows].to(pairs.logprob)
-        return awr_losses(pairs.logprob, w, pairs.length if config.length_normalised else None).sum(), -pairs.logprob.detach()
+        w, n = weight[rows].to(pairs.logprob), 1. if count is None else torch.as_tensor(count[rows]).to(pairs.logprob)
+        losses = awr_losses(pairs.logprob, w, pairs.length if config.length_normalised else None)
+        return (losses*n).sum(), -pairs.logprob.detach()*n
     return loss
 
 # %% ../nbs/11b_offline.ipynb #c035
@@ -227,7 +231,7 @@ def offline_rl(policy:Policy, # the clone; trained in place
     if len(rows := mix_rows(table, data.length, config.max_tokens, config.seed)) < len(data):
         table, data = table.select(rows) if hasattr(table, 'select') else [table[i] for i in rows], data.select(rows)
     stage = _live if config.critic_gradient else _frozen
-    critics, reference, trainer, summary = stage(policy, table, data, config, out, on_log, kwargs)
+    critics, trainer, summary = stage(policy, table, data, config, out, on_log, kwargs)
     history = trainer.fit()
     distance = trainer.distance
     summary |= dict(updates=trainer.step, lr=config.policy.lr, critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
@@ -254,12 +258,14 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
         history = train_critics(critics, f, roles, config, on_log)
         if out: critics.save(out/'critics', policy, key=key, gamma=config.gamma, tau=config.tau, history=history[-1:])
     weight, stats = row_weights(critics, f, roles, config)
-    distance = Distance(policy, data, f.logprob, seed=config.seed)
-    trainer = Trainer(policy, data, config.policy, weighted_loss(weight, config, distance), np.ones(len(data)), out, 'iql',
-                      extra=[weight.numpy()], on_log=on_log, more=distance, **kwargs)
+    ess, clipped = effective_sample_size(weight), (weight >= config.w_max).float().mean().item()
+    rows, count = merge_rows(data, config.merge)
+    data, weight = data.select(rows), weight[rows]
+    distance = Distance(policy, data, f.logprob[rows], seed=config.seed)
+    trainer = Trainer(policy, data, config.policy, weighted_loss(weight, config, distance, count), count, out, 'iql',
+                      extra=[weight.numpy(), count], on_log=on_log, more=distance, **kwargs)
     trainer.distance = distance
-    return critics, f.logprob, trainer, dict(critics=stats, effective_sample_size=effective_sample_size(weight),
-                                             clipped=(weight >= config.w_max).float().mean().item())
+    return critics, trainer, dict(critics=stats, effective_sample_size=ess, clipped=clipped)
 
 def _stored_critics(out, key):
     if not out or not (out/'critics'/'heads.safetensors').exists(): return None
@@ -268,9 +274,8 @@ def _stored_critics(out, key):
 
 # %% ../nbs/11b_offline.ipynb #c043
 def _live(policy, table, data, config, out, on_log, kwargs):
-    f = features(policy, table, precision=config.feature_precision)   # for the heads' scales and the reference log-probabilities
+    f = features(policy, table, precision=config.feature_precision)   # for the reference log-probabilities
     critics = CriticSet(f.target.shape[1], list(dict.fromkeys(data.group)), config.hidden, config.seed)
-    for role, d in role_data(table).items(): critics.standardise(role, f.prompt[f.at[d.row]], f.target[d.row])
     distance = Distance(policy, data, f.logprob, seed=config.seed)
     live = LiveCritics(policy, critics, table, config, distance)
     more = lambda: live.means() | distance()
@@ -282,4 +287,4 @@ def _live(policy, table, data, config, out, on_log, kwargs):
         if out: critics.save(out/'critics', policy, gamma=config.gamma, tau=config.tau)
         return history
     trainer.fit = fit_and_store
-    return critics, f.logprob, trainer, {}
+    return critics, trainer, {}

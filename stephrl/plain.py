@@ -16,9 +16,9 @@ RULES = [  # (pattern, replacement): said longer than need be
 def _names(seen): # what stands after an article: 'a dove egg', 'an axe'
     return re.findall(r'\b(?:a|an|the) ([a-z][a-z -]*[a-z])', seen.lower())
 
-def _called(words, names): # the one name in sight that has the same words, or the same and 'egg'
+def _called(words, names): # the one name in sight that has the same words, or the same and its stage of life
     have = set(words.split())
-    same = {n for n in names if set(n.split()) == have} or {n for n in names if set(n.split()) == have | {'egg'}}
+    same = {n for n in names if set(n.split()) == have} or {n for n in names for stage in ('egg', 'baby') if set(n.split()) == have | {stage}}
     return same.pop() if len(same) == 1 else words
 
 def plain(action:str, # as the simulator's solution says it

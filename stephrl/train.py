@@ -45,6 +45,7 @@ class Config:
     holdout: int = 2                     # of them, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
+    high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     backbone: str = 'tiny'               # a small model made by the run (smoke, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -59,7 +60,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(demos_per_task=120, env_options=dict(plain_expert=True), at_least=60, drills=1, clone=TrainConfig(max_tokens=4_000_000, batch_tokens=1024, lr=1.5e-3, prompt_weight=.1),
+    quick=Config(demos_per_task=120, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, clone=TrainConfig(max_tokens=4_000_000, batch_tokens=1024, lr=1.5e-3, prompt_weight=.1),
                  rl=IQLConfig(max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
@@ -201,12 +202,13 @@ def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from
 @patch
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
-    files = self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet')
+    c, files = self.config, (self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet'))
     with self.stage('transitions') as todo:
         if todo:
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
             learn += self.renamed(learn)
-            for rows, file in zip((to_rows(learn) + self.drills(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
+            for rows, file in zip((to_rows(learn) + more + self.drills(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]

@@ -190,11 +190,12 @@ def save_dataset(dataset, # what `to_dataset` made
                  path:str|Path # a .parquet file, replaced as a whole
                 )->Path:
     "Write the table atomically."
+    import pyarrow.parquet as pq
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        dataset.to_parquet(str(temp))
+        pq.write_table(dataset.with_format('arrow')[:], temp)
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
     return path

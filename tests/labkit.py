@@ -98,6 +98,7 @@ def lab(root, state, dark=False):
     _settings(state, 'apputils-extension/notification', fetchNews='false', checkForUpdates=False)
     _settings(state, 'docmanager-extension/plugin', autosave=False)
     _settings(state, 'apputils-extension/themes', theme='JupyterLab Dark' if dark else 'JupyterLab Light')
+    _settings(state, 'notebook-extension/tracker', windowingMode='none')  # every cell is in the page, also those out of sight
     places = dict(HOME='home', JUPYTER_CONFIG_DIR='config', JUPYTER_DATA_DIR='data', JUPYTER_RUNTIME_DIR='runtime', IPYTHONDIR='ipython', JUPYTERLAB_SETTINGS_DIR='settings', JUPYTERLAB_WORKSPACES_DIR='workspaces')
     for d in places.values(): (state/d).mkdir(parents=True, exist_ok=True)
     port = free_port()

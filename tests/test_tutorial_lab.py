@@ -1,0 +1,65 @@
+"The tutorials as a learner meets them: in JupyterLab, in a browser; run, interrupted, run again to the end, and then looked at."
+import os, shutil
+from pathlib import Path
+import pytest
+from labkit import browser, command, lab, open_notebook, watched
+
+expect = pytest.importorskip('playwright.sync_api').expect
+TUTORIALS = Path(__file__).parent.parent/'tutorials'
+LONG = 20*60_000
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A browser and a JupyterLab on copies of the tutorials, with the smoke preset."
+    root, work = tmp_path_factory.mktemp('tutorials'), tmp_path_factory.mktemp('lab')
+    for f in TUTORIALS.glob('0[12]*.ipynb'): shutil.copy(f, root)
+    before = dict(os.environ)
+    os.environ.update(STEPHRL_PRESET='smoke', STEPHRL_OUT=str(work/'run'))
+    try:
+        with browser() as b, lab(root, work) as url: yield b, url, work/'run'
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def errors(page): return page.locator('.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]', has_text='Traceback').or_(page.locator('.jp-RenderedText', has_text='Traceback'))
+
+
+def test_tutorial_1_runs_is_interrupted_and_finishes(place):
+    b, url, out = place
+    with watched(b) as page:
+        open_notebook(page, url, '01_full_train.ipynb')
+        command(page, 'notebook:clear-all-cell-outputs')
+        command(page, 'notebook:run-all-cells')
+        expect(page.locator('.jp-OutputArea-output', has_text='demonstrations,').first).to_be_visible(timeout=LONG)
+        command(page, 'notebook:interrupt-kernel')
+        expect(page.locator('.jp-OutputArea-output', has_text='KeyboardInterrupt').first).to_be_visible(timeout=LONG)
+        demos = (out/'demos.jsonl').read_bytes()
+        command(page, 'notebook:run-all-cells')
+        expect(page.locator('.stephrl-viewer .sv-position')).to_be_visible(timeout=LONG)
+        assert (out/'demos.jsonl').read_bytes() == demos  # what was finished is not done again
+        assert (out/'results.json').exists() and (out/'episodes.html').exists()
+        page.locator('.sv-position').click()
+        page.keyboard.press('End')
+        expect(page.locator('.sv-position')).to_contain_text('Step')
+        last = page.locator('.sv-position').inner_text().split()
+        assert last[1] == last[3], last
+        expect(page.locator('.sv-tokens')).to_contain_text("counted with the agent's tokenizer")
+        command(page, 'notebook:shutdown-kernel')
+
+
+def test_tutorial_2_shows_three_plays(place):
+    b, url, _ = place
+    with watched(b) as page:
+        open_notebook(page, url, '02_watch_an_agent.ipynb')
+        command(page, 'notebook:run-all-cells')
+        expect(page.locator('.stephrl-viewer')).to_have_count(4, timeout=LONG)
+        second = page.locator('.stephrl-viewer').nth(1)
+        second.locator('.sv-position').click()
+        page.keyboard.press('e')
+        expect(second.locator('.sv-alarm li').first).to_contain_text('the subtask says 10, which nothing here says')
+        page.keyboard.press('e')
+        expect(second.locator('.sv-alarm li').first).to_contain_text('the note says 20')
+        assert errors(page).count() == 0
+        command(page, 'notebook:shutdown-kernel')

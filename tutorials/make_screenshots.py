@@ -1,0 +1,37 @@
+"""Take the pictures of the viewer that the README and the tutorials show, light and dark, in a headless Chromium.
+
+    python tutorials/make_screenshots.py            # writes docs/images/*.png
+"""
+import os, shutil, tempfile
+from pathlib import Path
+from stephrl.viewer import CompareViewer, to_html, watched_episodes
+
+OUT = Path(__file__).parent.parent/'docs'/'images'
+
+
+def pictures(folder):
+    "name -> (page, place in it, width, height, keys to press)"
+    episodes = watched_episodes()
+    one = to_html(episodes, folder/'one.html', 'Three plays of unseen variations')
+    two = CompareViewer(*episodes[:2]).to_html(folder/'two.html')
+    return {'viewer': (one, '#episode=2&step=14', 1280, 1190, []), 'viewer-prompts': (one, '#episode=1&step=20', 1280, 1250, ['l', 'p']), 'viewer-compare': (two, '#step=13', 1280, 1000, [])}
+
+
+def main():
+    from playwright.sync_api import sync_playwright
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=os.environ.get('STEPHRL_CHROME') or shutil.which('chromium') or shutil.which('google-chrome'), args=['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'])
+        for name, (page, place, width, height, keys) in pictures(Path(folder)).items():
+            for scheme in ('light', 'dark'):
+                tab = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme).new_page()
+                tab.goto(page.as_uri() + place)
+                tab.locator('.sv-action').last.wait_for()
+                for key in keys: tab.keyboard.press(key)
+                tab.wait_for_timeout(600)
+                tab.screenshot(path=OUT/f'{name}-{scheme}.png')
+                print(OUT/f'{name}-{scheme}.png')
+        browser.close()
+
+
+if __name__ == '__main__': main()

@@ -245,9 +245,9 @@ def test_trap_14_nothing_chosen_on_a_reported_panel(tmp_path):
     from stephrl.episode import read_episodes, write_episodes
     from stephrl.evaluate import EvaluationError, check_disjoint
     from stephrl.train import Config, Run
-    config = Config.of('smoke', tasks='task', holdout=1)
+    config = Config.of('smoke', tasks='find-animal', holdout=1)
     run = Run(config, tmp_path)
-    write_episodes(tmp_path/'annotated.jsonl', [replace(story('expert'), variation=v) for v in range(4)])
+    write_episodes(tmp_path/'annotated.jsonl', [replace(story('expert'), task='find-animal', variation=v) for v in range(4)])
     learn, held = run.split(read_episodes(tmp_path/'annotated.jsonl'))
     ids = lambda episodes: {(e.task, e.variation) for e in episodes}
     assert len(held) == 1 and len(learn) == 3 and not ids(learn) & ids(held)

@@ -6,16 +6,17 @@
 __all__ = ['play_expert', 'demonstrate', 'demo_jobs', 'in_order', 'DemoError', 'collect_demos', 'demo_table']
 
 # %% ../nbs/06_demos.ipynb #c003
-import signal, warnings
+import os, signal, threading, warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from tqdm.auto import tqdm
 from .env import ENVIRONMENTS, EnvDied, EnvError, TextEnv, env_class, make_env, nearest, register_env
 from .episode import Episode, EpisodeWriter, Step, read_episodes, write_episodes
+from .workers import spared_main
 
 # %% ../nbs/06_demos.ipynb #c005
 def play_expert(env:TextEnv, task:str, variation, split:str='train', seed:int=0)->Episode: # steps with what was seen; no subtasks
@@ -65,8 +66,13 @@ _env = None # a worker's environment
 def _start(name, target, kwargs):
     global _env
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     register_env(name, target)
     _env = make_env(name, **kwargs)
+
+def _leave_with_parent(): # an executor's processes would wait for ever when it has been killed
+    parent_process().join()
+    os._exit(1)
 
 def _work(play, job): return play(_env, *job)
 
@@ -86,7 +92,8 @@ def in_order(play, # a module's function of (environment, *job)
     while jobs:
         pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context('spawn'), _start, (name, target, kwargs))
         try:
-            for result in pool.map(partial(_work, play), jobs):
+            with spared_main(target.split(':')[0], play.__module__): results = pool.map(partial(_work, play), jobs)
+            for result in results:
                 yield result
                 jobs, deaths = jobs[1:], 0
         except BrokenProcessPool as e:

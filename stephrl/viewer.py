@@ -167,7 +167,7 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
 # the same as a method
 EpisodeViewer.to_html = lambda self, path: to_html(self.episodes, path, self.title, self.count_tokens, self.compare, self.episode, self.step)
 
-# %% ../nbs/15a_viewer.ipynb #c028
+# %% ../nbs/15a_viewer.ipynb #c030
 def watched_episodes()->list[Episode]:
     "Three real episodes that come with the package: a success, a failure, and a long one."
     return read_episodes(STATIC.parent/'data'/'watched.jsonl')

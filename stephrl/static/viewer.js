@@ -1,8 +1,7 @@
 // Draws what stephrl.view_model worked out. One ES module: no build step, no dependency.
 // The same file runs as an anywidget in JupyterLab and inside the standalone page that `to_html` writes.
 //
-// Rule of the house: everything shown is untrusted text. It enters the page through text nodes only; there is no
-// innerHTML in this file.
+// Rule of the house: everything shown is untrusted text. It enters the page as text nodes only; no string ever becomes HTML.
 //
 // Reading order: small helpers · data (Store) · charts · List · Pane (one episode) · App (keys, playing, comparing) · render.
 

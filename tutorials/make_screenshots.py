@@ -1,12 +1,12 @@
 """Take the pictures of the viewer that the README and the tutorials show, light and dark, in a headless Chromium.
 
-    python tutorials/make_screenshots.py            # writes docs/images/*.png
+    python tutorials/make_screenshots.py            # writes nbs/images/*.png
 """
 import os, shutil, tempfile
 from pathlib import Path
 from stephrl.viewer import CompareViewer, to_html, watched_episodes
 
-OUT = Path(__file__).parent.parent/'docs'/'images'
+OUT = Path(__file__).parent.parent/'nbs'/'images'
 
 
 def pictures(folder):

@@ -279,3 +279,38 @@ def test_a_demonstration_is_retried_when_java_dies(env):
         ep = demonstrate(e, 'power-component', 0)
         assert ep.score == 100 and ep.meta['tries'] == 2 and 'EnvDied' in ep.meta['failures'][0]
     env.connect()
+
+@pytest.mark.parametrize('end', [signal.SIGTERM, signal.SIGKILL], ids=['terminated', 'killed'])
+def test_no_demonstrator_outlives_its_parent(tmp_path, end):
+    (tmp_path/'s.py').write_text(textwrap.dedent(f'''
+        from stephrl.demos import collect_demos
+        if __name__ == '__main__': collect_demos('scienceworld', 'find-animal', limit=100, out={str(tmp_path/'d.jsonl')!r}, progress=False)'''))
+    p = subprocess.Popen([sys.executable, tmp_path/'s.py'], start_new_session=True)
+    while not (tmp_path/'d.jsonl').exists() or not (tmp_path/'d.jsonl').stat().st_size: time.sleep(.1); assert p.poll() is None
+    family = psutil.Process(p.pid).children(recursive=True)
+    assert len(family) >= 4                                    # two workers, two Java machines
+    p.send_signal(end)
+    p.wait()
+    _, left = psutil.wait_procs(family, timeout=30)
+    assert not [c for c in left if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
+    read_episodes(tmp_path/'d.jsonl')
+
+def test_the_same_actions_give_the_same_texts_also_in_another_process(env):
+    code = '''
+        import json, hashlib
+        from stephrl.demos import play_expert
+        from stephrl.scienceworld import ScienceWorld
+        from stephrl.episode import to_dict
+        with ScienceWorld(step_limit=None) as e: print(hashlib.md5(json.dumps([to_dict(play_expert(e, t, 1)) for t in ({tasks})]).encode()).hexdigest())'''
+    one = "'find-animal', 'use-thermometer', 'chemistry-mix', 'grow-plant'"
+    a, b = run(code.format(tasks=one)), run(code.format(tasks=one))
+    assert a.stdout == b.stdout and len(a.stdout) == 33, a.stderr + b.stderr
+
+def test_seeds_mean_something():
+    with ScienceWorld(step_limit=None) as e:
+        path = ['open door to outside', 'go to outside'] + ['look around']*3
+        def play(seed):
+            e.reset('find-animal', 1, seed)
+            return [e.step(a)[0].text for a in ['open door to greenhouse', 'go to greenhouse', *['wait1', 'look around']*6]]
+        assert play(0) == play(0)
+        assert len({tuple(play(s)) for s in range(6)}) > 1     # the bee flies elsewhere

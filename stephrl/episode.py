@@ -177,19 +177,19 @@ class EpisodeWriter:
                 ):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, 'ab')
+        self.file = open(self.path, 'ab', buffering=0)     # what a buffer keeps back is written later, when nobody expects an error
         self.size = _whole_lines(self.path)
         if self.size < os.path.getsize(self.path): self.file.truncate(self.size)
 
-    def write(self, ep:Episode # written and flushed at once
+    def write(self, ep:Episode # written at once
              ):
         "Append one episode. Raises `OSError` (disk full, say) with the file cut back to its last whole line."
         line = (json.dumps(to_dict(ep), ensure_ascii=False, allow_nan=False) + '\n').encode('utf8', 'surrogatepass')
         try:
-            self.file.write(line)
-            self.file.flush()
+            left = memoryview(line)
+            while left: left = left[self.file.write(left):]
         except BaseException as e:
-            self._cut_back()
+            self.file.truncate(self.size)
             if isinstance(e, OSError): raise OSError(e.errno, f'{e.strerror}; the episodes written before are safe', str(self.path)) from e
             raise
         self.size += len(line)
@@ -209,14 +209,6 @@ def _whole_lines(path): # bytes up to and including the last newline
             if at >= 0: return start + at + 1
             end = start
     return 0
-
-@patch
-def _cut_back(self:EpisodeWriter):
-    "Leave the file with whole lines only, without flushing what is still in the buffer."
-    raw = self.file.detach()
-    raw.truncate(self.size)
-    raw.close()
-    self.file = open(self.path, 'ab')
 
 # %% ../nbs/00_episode.ipynb #c028
 def iter_episodes(path:str|Path, # a JSONL file

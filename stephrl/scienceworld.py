@@ -7,7 +7,7 @@ __all__ = ['JAVA_OPTIONS', 'SPLITS', 'SIMPLIFICATIONS', 'INVALID', 'find_java', 
            'check_simplification', 'ScienceWorld', 'is_valid', 'subgoals_met', 'GoldExpert']
 
 # %% ../nbs/03_scienceworld.ipynb #c003
-import hashlib, logging, multiprocessing.util, os, re, shutil, socket, weakref
+import hashlib, logging, multiprocessing.util, os, re, shutil, socket, tempfile, weakref
 from functools import cache
 from importlib.metadata import version
 from fastcore.basics import patch
@@ -65,22 +65,25 @@ class Jvm:
     "A Java machine that holds any number of simulators. Use it from one thread: they share a random generator and a counter."
     def __init__(self, heap:str='512m' # the most memory that Java may use for objects; without a cap it takes gigabytes
                 ):
-        options = [f'-Xmx{heap}', *JAVA_OPTIONS]
-        try: port, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=find_java(), die_on_exit=True, create_new_process_group=True, return_proc=True)
-        except (OSError, ValueError) as e: raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {e}; is the heap size right and is there enough memory?') from e
+        options, folder = [f'-Xmx{heap}', *JAVA_OPTIONS], tempfile.mkdtemp(prefix='stephrl-java-') # the simulator leaves a table where it runs
+        try: port, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=find_java(), die_on_exit=True, create_new_process_group=True, return_proc=True, cwd=folder)
+        except (OSError, ValueError) as e:
+            os.rmdir(folder)
+            raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {e}; is the heap size right and is there enough memory?') from e
         parameters = GatewayParameters(port=port, read_timeout=300)
         self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters), gateway_parameters=parameters, java_process=self.process)
         self.heap, self.pid, self.users, self._spare, self._random = heap, os.getpid(), 0, None, None
-        self.close = multiprocessing.util.Finalize(self, _stop, (self.process,), exitpriority=10) # also at exit, also in child processes
+        self.close = multiprocessing.util.Finalize(self, _stop, (self.process, folder), exitpriority=10) # also at exit, also in child processes
         self.gateway.jvm.java.lang.System.setOut(self.gateway.jvm.java.io.PrintStream(os.devnull)) # it prints a line per step
 
     @property
     def alive(self)->bool: # False in a forked child, too: the connection is its parent's
         return self.process.poll() is None and self.pid == os.getpid()
 
-def _stop(process): # it keeps nothing on disk, so it need not say goodbye
+def _stop(process, folder): # it keeps nothing on disk, so it need not say goodbye
     process.kill()
     process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             try: pipe.close()

@@ -98,6 +98,7 @@ def train_tokenizer(texts:list[str], # prompts and targets of the training set
 # %% ../nbs/09b_small_lm.ipynb #c018
 PRESETS = {
     'smoke': dict(vocab_size=2048, hidden_size=96,  num_hidden_layers=2, num_attention_heads=3, intermediate_size=256),
+    'mini':  dict(vocab_size=4096, hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=512),
     'tiny':  dict(vocab_size=4096, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=768),
     'small': dict(vocab_size=4096, hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1024),
 }

@@ -47,7 +47,7 @@ class Config:
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
-    backbone: str = 'tiny'               # a small model made by the run (smoke, tiny, small), or path or hub name of a causal LM
+    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
@@ -60,7 +60,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(demos_per_task=120, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, clone=TrainConfig(max_tokens=4_000_000, batch_tokens=1024, lr=1.5e-3, prompt_weight=.1),
+    quick=Config(tasks=(*QUICK_TASKS, 'chemistry-mix-paint-tertiary-color'), demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, clone=TrainConfig(max_tokens=4_000_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                  rl=IQLConfig(max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))

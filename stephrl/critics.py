@@ -23,7 +23,7 @@ from .iql import polyak_
 # %% ../nbs/11a_critics.ipynb #c005
 class Heads(nn.Module):
     "K independent networks (d → hidden → 1) in float32; network k reads input k."
-    def __init__(self, k:int, d:int, hidden:int=128):
+    def __init__(self, k:int, d:int, hidden:int=64):
         super().__init__()
         self.register_buffer('mean', torch.zeros(d))
         self.register_buffer('scale', torch.ones(d))
@@ -51,7 +51,7 @@ def standardise_(self:Heads, x:torch.Tensor # (N, d) what this head will read
 class CriticSet(nn.Module):
     "For each role: V, twin Qs, and the slow copies of the Qs. All of it float32."
     def __init__(self, d:int, # width of the language model
-                 roles=ROLES, hidden:int=128, seed:int=0):
+                 roles=ROLES, hidden:int=64, seed:int=0):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

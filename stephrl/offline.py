@@ -29,10 +29,10 @@ class IQLConfig:
     beta: float = 5.                 # inverse temperature of the advantage weights
     w_max: float = 20.               # clip of the weights
     polyak: float = .005             # rate of the slow Qs
-    hidden: int = 128                # width of the heads
+    hidden: int = 64                 # width of the heads
     critic_lr: float = 1e-3
     max_tokens: int|None = None      # learn from whole episodes up to so many tokens, demonstrations and rollouts in turn; None: from all
-    critic_updates: int = 2000       # (critic_gradient off) updates on stored features
+    critic_updates: int = 1500       # (critic_gradient off) updates on stored features
     critic_batch: int = 128          # rows of each role per critic update
     feature_precision: str = 'no'    # 'no' is float32: differences between states can be smaller than bf16 can write
     critic_gradient: bool = False    # may the critics change the language model?
@@ -220,32 +220,6 @@ def means(self:LiveCritics)->dict:
     return out
 
 # %% ../nbs/11b_offline.ipynb #c039
-def offline_rl(policy:Policy, # the clone; trained in place
-               table, # transitions of demonstrations and rollouts
-               config:IQLConfig,
-               out=None, # folder: features.safetensors, critics/, iql.jsonl, iql.pt, iql.json
-               on_log=None, **kwargs # of `Trainer`: on_eval, eval_every, keep_best, log_every, save_seconds
-              )->tuple[CriticSet, dict]: # the critics and a summary
-    "Implicit Q-learning from a table. An interrupted run, called again, ends with the same weights."
-    data, out = encode_table(policy, table), Path(out) if out else None
-    if len(rows := mix_rows(table, data.length, config.max_tokens, config.seed)) < len(data):
-        table, data = table.select(rows) if hasattr(table, 'select') else [table[i] for i in rows], data.select(rows)
-    stage = _live if config.critic_gradient else _frozen
-    critics, trainer, summary = stage(policy, table, data, config, out, on_log, kwargs)
-    history = trainer.fit()
-    distance = trainer.distance
-    summary |= dict(updates=trainer.step, lr=config.policy.lr, critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
-                    critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl_probe=distance.on_probe(),
-                    kl_data=[r['kl_data'] for r in history if 'kl_data' in r][-1], config=asdict(config))
-    summary |= {k: v for k, v in distance().items() if k != 'kl_data'}
-    if out: _write_json(summary, out/'iql.json')
-    return critics, summary
-
-def _write_json(value, path):
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    temp.write_text(json.dumps(value, indent=1)); os.replace(temp, path)
-
-# %% ../nbs/11b_offline.ipynb #c041
 def _frozen(policy, table, data, config, out, on_log, kwargs):
     key, roles = run_fingerprint(policy, data, config), role_data(table)
     f = load_features(out/'features.safetensors', key) if out else None
@@ -272,7 +246,7 @@ def _stored_critics(out, key):
     critics = CriticSet.load(out/'critics')
     return critics if critics.meta.get('key') == key else None
 
-# %% ../nbs/11b_offline.ipynb #c043
+# %% ../nbs/11b_offline.ipynb #c041
 def _live(policy, table, data, config, out, on_log, kwargs):
     f = features(policy, table, precision=config.feature_precision)   # for the reference log-probabilities
     critics = CriticSet(f.target.shape[1], list(dict.fromkeys(data.group)), config.hidden, config.seed)
@@ -288,3 +262,29 @@ def _live(policy, table, data, config, out, on_log, kwargs):
         return history
     trainer.fit = fit_and_store
     return critics, trainer, {}
+
+# %% ../nbs/11b_offline.ipynb #c043
+def offline_rl(policy:Policy, # the clone; trained in place
+               table, # transitions of demonstrations and rollouts
+               config:IQLConfig,
+               out=None, # folder: features.safetensors, critics/, iql.jsonl, iql.pt, iql.json
+               on_log=None, **kwargs # of `Trainer`: on_eval, eval_every, keep_best, log_every, save_seconds
+              )->tuple[CriticSet, dict]: # the critics and a summary
+    "Implicit Q-learning from a table. An interrupted run, called again, ends with the same weights."
+    data, out = encode_table(policy, table), Path(out) if out else None
+    if len(rows := mix_rows(table, data.length, config.max_tokens, config.seed)) < len(data):
+        table, data = table.select(rows) if hasattr(table, 'select') else [table[i] for i in rows], data.select(rows)
+    stage = _live if config.critic_gradient else _frozen
+    critics, trainer, summary = stage(policy, table, data, config, out, on_log, kwargs)
+    history = trainer.fit()
+    distance = trainer.distance
+    summary |= dict(updates=trainer.step, lr=config.policy.lr, critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
+                    critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl_probe=distance.on_probe(),
+                    kl_data=[r['kl_data'] for r in history if 'kl_data' in r][-1], config=asdict(config))
+    summary |= {k: v for k, v in distance().items() if k != 'kl_data'}
+    if out: _write_json(summary, out/'iql.json')
+    return critics, summary
+
+def _write_json(value, path):
+    temp = path.with_name(f'.{path.name}.{os.getpid()}')
+    temp.write_text(json.dumps(value, indent=1)); os.replace(temp, path)

@@ -200,7 +200,7 @@ class Trainer:
         self.fingerprint = run_fingerprint(policy, data, config, extra)
         self.step, self.best, self.history, self.window = 0, None, [], []
 
-# %% ../nbs/09a_training.ipynb #c035
+# %% ../nbs/09a_training.ipynb #c036
 @patch
 def setup(self:Trainer):
     "Accelerator, wrapped model, optimiser, and the state of an earlier run of the same fingerprint."
@@ -221,7 +221,7 @@ def setup(self:Trainer):
     if self.loaded: self.optimizer.load_state_dict(self.loaded['optimizer'])
     self.model, self.optimizer = self.accelerator.prepare(PairModel(self.policy.model), self.optimizer)
 
-# %% ../nbs/09a_training.ipynb #c036
+# %% ../nbs/09a_training.ipynb #c037
 @patch
 def resume(self:Trainer):
     "Read the checkpoint in `out`, if there is one, and put its weights into the policy."
@@ -243,7 +243,7 @@ def checkpoint(self:Trainer):
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
-# %% ../nbs/09a_training.ipynb #c038
+# %% ../nbs/09a_training.ipynb #c040
 @patch
 def update(self:Trainer)->dict:
     "Make update number `self.step`; returns its loss, gradient norm and learning rate."
@@ -268,7 +268,7 @@ class _nothing:
     def __enter__(self): pass
     def __exit__(self, *_): pass
 
-# %% ../nbs/09a_training.ipynb #c040
+# %% ../nbs/09a_training.ipynb #c043
 @patch
 def record(self:Trainer, values:dict, started:float, tokens:int):
     "Log the mean of the rows seen since the last record, by group, and the speed."
@@ -289,7 +289,7 @@ def emit(self:Trainer, values:dict):
     if self.out: self.accelerator.log(values, step=self.step)
     if self.on_log: self.on_log(self.history[-1])
 
-# %% ../nbs/09a_training.ipynb #c042
+# %% ../nbs/09a_training.ipynb #c046
 @patch
 def evaluate(self:Trainer):
     "Ask `on_eval` for metrics, in evaluation mode and without touching the random numbers; remember the best weights."
@@ -304,7 +304,7 @@ def evaluate(self:Trainer):
         self.best = dict(value=float(metrics[self.keep_best]), step=self.step,
                          weights={n: p.detach().cpu().clone() for n, p in trainable(self.policy.model).items()})
 
-# %% ../nbs/09a_training.ipynb #c044
+# %% ../nbs/09a_training.ipynb #c049
 @patch
 def fit(self:Trainer)->list[dict]: # the records of the log
     "Run, or finish, the plan. The policy's weights are changed in place."
@@ -330,7 +330,7 @@ def fit(self:Trainer)->list[dict]: # the records of the log
     if self.best: restore_weights(self.policy.model, self.best['weights'])
     return self.history
 
-# %% ../nbs/09a_training.ipynb #c055
+# %% ../nbs/09a_training.ipynb #c060
 class LiveCurves:
     "A callback for `on_log`: draws chosen values against the update, in place."
     def __init__(self, keys=('loss',), every:float=2.): # names in the records; seconds between drawings

@@ -66,7 +66,7 @@ def _low_next(ep, t): # prompt after a step that ended nothing; None where it ca
     if not _seen(ep, t) or (keeps_notes and not _noted(ep, t)): return None
     return low_prompt(ep.subtask_of(t).name, ep.steps[t].next_progress, ep.observation_after(t))
 
-# %% ../nbs/08_transitions.ipynb #c023
+# %% ../nbs/08_transitions.ipynb #c024
 def _step_reward(ep, t, invalid_penalty): # intrinsic reward of action t
     g = ep.subtasks[ep.steps[t].subtask]
     end = subtask_end(ep, ep.steps[t].subtask).reward if t == g.end-1 else 0.
@@ -88,13 +88,13 @@ def low_rows(ep:Episode, # annotated, or rolled out
                         next_prompt=following, terminated=over, truncated=last and end.truncated))
     return out
 
-# %% ../nbs/08_transitions.ipynb #c025
+# %% ../nbs/08_transitions.ipynb #c026
 def _row(ep, role, t, k, prompt, target, **kw):
     return dict(id=f'{ep.id}/{role}/{t}', episode=ep.id, env=ep.env, task=ep.task, variation=str(ep.variation), source=ep.source, role=role,
                 t=t, subtask=k, prompt=prompt, target=target, reward=0., rewards=[], n=1, next_prompt='', terminated=False, truncated=False,
                 kind='expert' if ep.source == 'expert' else 'collected') | kw
 
-# %% ../nbs/08_transitions.ipynb #c031
+# %% ../nbs/08_transitions.ipynb #c032
 def progress_rows(ep:Episode, # annotated, or rolled out
                   k:int, # subtask
                   invalid_penalty:float=0. # as in `low_rows`
@@ -119,7 +119,7 @@ def _inner_note(ep, t, end, invalid_penalty): # conditions action t+1
     if not _seen(ep, t+1): return None
     return dict(reward=reward, next_prompt=_progress(ep, t+1)[0], truncated=last and end.truncated)
 
-# %% ../nbs/08_transitions.ipynb #c038
+# %% ../nbs/08_transitions.ipynb #c039
 def high_row(ep:Episode, # annotated, or rolled out
              k:int # subtask
             )->dict|None: # None where the state after a cut was not seen
@@ -135,7 +135,7 @@ def high_row(ep:Episode, # annotated, or rolled out
 
 def _last_note(ep, k): return ep.subtasks[k].final_progress or ep.steps[ep.subtasks[k].end-1].next_progress
 
-# %% ../nbs/08_transitions.ipynb #c042
+# %% ../nbs/08_transitions.ipynb #c043
 def transitions(ep:Episode, # annotated or rolled out; raw when an annotator is given
                 annotator=None, # an `Annotator`: annotates a raw episode, verifies the subtasks of a rollout
                 invalid_penalty:float=0. # subtracted from low-level (hence progress) rewards of invalid actions
@@ -156,7 +156,7 @@ def _complete(ep, annotator):
     check = lambda g: annotator.completed(g.name, ep.steps[g.start:g.end], ep.observation_after(g.end-1))
     return replace(ep, subtasks=[replace(g, verified=check(g)) if g.verified is None and g.end > g.start else g for g in ep.subtasks])
 
-# %% ../nbs/08_transitions.ipynb #c047
+# %% ../nbs/08_transitions.ipynb #c048
 def verification(episodes # rollouts
                 )->dict: # counts: verified, false_done, unverified, cut
     "How the subtasks of these episodes ended."
@@ -168,7 +168,7 @@ def verification(episodes # rollouts
             else: out['verified' if subtask_end(ep, k).reward else 'unverified' if g.verified is None else 'false_done'] += 1
     return dict(out)
 
-# %% ../nbs/08_transitions.ipynb #c050
+# %% ../nbs/08_transitions.ipynb #c051
 def _features():
     from datasets import Features, List, Value
     text, number, flag = Value('string'), Value('int64'), Value('bool')
@@ -185,7 +185,7 @@ def to_dataset(episodes, # any iterable of annotated or rolled-out episodes, or 
     rows = [r for x in episodes for r in ([x] if isinstance(x, dict) else transitions(x, annotator, invalid_penalty))]
     return Dataset.from_list(rows, features=_features()) if rows else Dataset.from_dict({c: [] for c in _features()}, features=_features())
 
-# %% ../nbs/08_transitions.ipynb #c052
+# %% ../nbs/08_transitions.ipynb #c053
 def save_dataset(dataset, # what `to_dataset` made
                  path:str|Path # a .parquet file, replaced as a whole
                 )->Path:

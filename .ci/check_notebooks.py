@@ -1,7 +1,7 @@
 """The notebooks are the source. This checks, in a scratch copy, that cleaning and exporting them changes nothing,
 that README.md is what nbs/index.ipynb says, and that no notebook is too large or keeps widget state.
 `--write-readme` writes README.md instead."""
-import argparse, filecmp, json, os, shutil, subprocess, sys, tempfile
+import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +22,8 @@ def readme(index):
     exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r'#\| hide']), enabled=True)
     exporter.register_preprocessor(OutputOnly, enabled=True)
     text = exporter.from_filename(str(index))[0]
-    return text.replace('](images/', '](nbs/images/').replace('](../', '](').strip() + '\n'
+    text = re.sub(r'\n{3,}', '\n\n', text.replace('](images/', '](nbs/images/').replace('](../', ']('))
+    return text.strip() + '\n'
 
 
 def differing(a, b, pattern):

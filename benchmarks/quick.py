@@ -35,12 +35,13 @@ def train(out, preset, seed, first):
     return run(Config.of(preset, seed=seed), folder)
 
 
-def ablations(folder, suite, out, parallel):
+def ablations(folder, suite, out, parallel, only=None):
     "What else may be said on the same panel; each row names how it differs from the agent."
     rows = {}
     plans = {'random valid actions': ('random', {}, 'valid'), 'cloning, valid decoding': ('clone', {}, 'valid'), 'cloning + RL, valid decoding': ('rl', {}, 'valid'),
              'cloning, oracle progress': ('clone', dict(oracle_progress=True), 'free'), 'cloning + RL, oracle progress': ('rl', dict(oracle_progress=True), 'free')}
     for name, (who, changes, decoding) in plans.items():
+        if only is not None and name not in only: continue
         agent = load_agent('random' if who == 'random' else folder/'agents'/who, **changes)
         file = out/'ablations'/f'{name.replace(", ", "-").replace(" ", "-")}.json'
         rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(agent, suite, decoding, out=file, n_parallel=parallel, annotator=get_annotator('scienceworld'))
@@ -53,14 +54,15 @@ def main():
     ap.add_argument('--seeds', type=int, default=3)
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
+    ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
-    rows = ablations(a.out/'seed0', config.suite, a.out, config.parallel)
+    rows = ablations(a.out/'seed0', config.suite, a.out, config.parallel, a.only)
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     stages = json.loads((a.out/'seed0'/'stages.json').read_text())
     result = dict(
-        command=f'python benchmarks/quick.py --preset {a.preset} --seeds {a.seeds}', config=runs[0]['config'],
+        command=f'python benchmarks/quick.py --preset {a.preset} --seeds {a.seeds}' + (f' --only {" ".join(map(repr, a.only))}' if a.only is not None else ''), config=runs[0]['config'],
         machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
         seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 2),
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},

@@ -533,7 +533,7 @@ class Pane {
     const title = (app.cumulative ? "Tokens read so far" : "Tokens read at each step") + (ep.expected ? " (by a step-level agent)" : "");
     this.charts = [chart({ title, lines: [...token, { name: "full history", values: sum(ep.full_history), cls: "role-history", dash: "5 3" }], onpick: pick, height: 116 })];
     this.charts[0].node.append(el("label", { class: "sv-check" }, el("input", { type: "checkbox", ...(app.cumulative ? { checked: true } : {}), onchange: (e) => app.setCumulative(e.target.checked) }), " add up over the episode"));
-    this.charts.push(chart({ title: "Score after each step", top: 100, marks: ep.rewards, lines: [{ name: "score", values: ep.raw.map((s) => s.score), cls: "role-score", stairs: true, area: true }], onpick: pick }));
+    this.charts.push(chart({ title: "Score after each step", top: 100, marks: ep.rewards.filter((t) => ep.raw[t].reward > 0), lines: [{ name: "score", values: ep.raw.map((s) => s.score), cls: "role-score", stairs: true, area: true }], onpick: pick }));
     for (const role of Object.keys(ep.roles)) {
       const of = (k) => ep.raw.map((s) => s.calls.find((c) => c.role === role && c[k] !== undefined)?.[k] ?? NaN);
       const lines = [["V", "value", "role-v", null], ["Q", "q", "role-q", null], ["advantage", "advantage", "role-adv", "2 2"]].map(([name, k, cls, dash]) => ({ name, values: of(k), cls, dash }));

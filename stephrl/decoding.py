@@ -115,6 +115,7 @@ def generate(policy:Policy,
     if temperature < 0: raise ValueError(f'temperature {temperature}: must be 0 (greedy) or more')
     if not 0 < max_new_tokens <= policy.target_room: raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} (a quarter of the context, at most 256)')
     choices = choices or [None]*len(prompts)
+    policy._remember(c for allowed in choices if allowed for c in allowed)
     streams = [(seed,i) for i in range(len(prompts))] if isinstance(seed, int) else [(s,0) for s in seed]
     rows = [_row(policy, p, c, max_new_tokens, s) for p,c,s in zip(prompts, choices, streams, strict=True)]
     by_length = sorted(rows, key=lambda r: len(r.prompt))

@@ -126,11 +126,16 @@ class PairModel(nn.Module):
 
 # %% ../nbs/09_policy.ipynb #c012
 @patch
+def _remember(self:Policy, texts):
+    "Tokenise the texts that are new in one call, which is much faster than one by one."
+    if len(self._ids) > 200_000: self._ids.clear()
+    new = [t for t in dict.fromkeys(texts) if t not in self._ids]
+    if new: self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False, split_special_tokens=True).input_ids))
+
+@patch
 def _tokens(self:Policy, text:str)->list[int]:
     "Token ids of one text, without special tokens; remembered."
-    if text not in self._ids:
-        if len(self._ids) > 200_000: self._ids.clear()
-        self._ids[text] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    if text not in self._ids: self._remember([text])
     return self._ids[text]
 
 @patch

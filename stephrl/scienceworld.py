@@ -8,7 +8,7 @@ __all__ = ['JAVA_OPTIONS', 'SPLITS', 'SIMPLIFICATIONS', 'INVALID', 'find_java', 
 
 # %% ../nbs/03_scienceworld.ipynb #c003
 import hashlib, logging, multiprocessing.util, os, re, shutil, socket, tempfile, weakref
-from functools import cache
+from functools import reduce
 from importlib.metadata import version
 from fastcore.basics import patch
 from py4j.java_gateway import GatewayClient, GatewayConnection, GatewayParameters, JavaGateway, launch_gateway
@@ -72,7 +72,7 @@ class Jvm:
             raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {e}; is the heap size right and is there enough memory?') from e
         parameters = GatewayParameters(port=port, read_timeout=300)
         self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters), gateway_parameters=parameters, java_process=self.process)
-        self.heap, self.pid, self.users, self._spare, self._random = heap, os.getpid(), 0, None, None
+        self.heap, self.pid, self.users, self._spare, self.classes = heap, os.getpid(), 0, None, {}
         self.close = multiprocessing.util.Finalize(self, _stop, (self.process, folder), exitpriority=10) # also at exit, also in child processes
         self.gateway.jvm.java.lang.System.setOut(self.gateway.jvm.java.io.PrintStream(os.devnull)) # it prints a line per step
 
@@ -107,14 +107,21 @@ def obituary(self:Jvm, error)->str:
 
 # %% ../nbs/03_scienceworld.ipynb #c014
 @patch
+def java(self:Jvm, name:str # with its package
+        ):
+    "A Java class, looked up once: finding it takes a round trip per dot."
+    if name not in self.classes: self.classes[name] = self.call(reduce, getattr, name.split('.'), self.gateway.jvm)
+    return self.classes[name]
+
+@patch
 def simulator(self:Jvm):
     "A new simulator, without a world yet."
-    return self.call(self.gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface)
+    return self.call(self.java('scienceworld.runtime.pythonapi.PythonInterface'))
 
 @patch
 def build(self:Jvm, simulator, task:str, variation:int, simplification:str='', gold:bool=False, keep_table:bool=False):
     "Build a world in `simulator`; others in this machine do not notice. Raises `EnvError` for what the simulator refuses."
-    ids = self.gateway.jvm.util.UniqueIdentifier
+    ids = self.java('util.UniqueIdentifier')
     before = self.call(ids.count)
     error = self.call(simulator.load, task, variation, simplification, gold)
     if self.call(ids.count) < before: self.call(getattr(ids, 'count_$eq'), before)
@@ -124,9 +131,8 @@ def build(self:Jvm, simulator, task:str, variation:int, simplification:str='', g
 @patch
 def seed(self:Jvm, *numbers):
     "Seed the simulators' random generator from these numbers."
-    if self._random is None: self._random = getattr(getattr(self.gateway.jvm.scala.util, 'Random$'), 'MODULE$')
     digest = hashlib.blake2b(repr(numbers).encode(), digest_size=6).digest()
-    self.call(self._random.setSeed, int.from_bytes(digest, 'big'))
+    self.call(self.java('scala.util.Random$.MODULE$').setSeed, int.from_bytes(digest, 'big'))
 
 @patch(as_prop=True)
 def spare(self:Jvm):
@@ -245,7 +251,7 @@ def observe(self:ScienceWorld, text:str|None=None # the answer; None: the room i
     return Observation(look if text is None else text.strip(), look, self.jvm.call(self.sim.freeActionInventory).strip())
 
 @patch
-def reset(self:ScienceWorld, task:str, variation:int, seed:int=0 # of what happens by chance; the world itself depends on the variation only
+def reset(self:ScienceWorld, task:str, variation:int, seed:int=0 # of what little happens by chance; the world itself depends on the variation only
          )->tuple[Observation, dict]:
     "Begin an episode. Starts a new Java machine if the last one died. Raises `ValueError` for unknown tasks and variations."
     self.connect()
@@ -299,7 +305,7 @@ def valid_actions(self:ScienceWorld)->list[str]:
     "What may be said now, in the simulator's order; one round trip. Without `reset task`."
     if not self.playing: raise EnvError('there is no episode in progress; call reset(task, variation) first')
     actions = self.jvm.call(self.sim.getValidActionObjectCombinations)
-    text = self.jvm.call(self.jvm.gateway.jvm.java.lang.String.join, '\n', actions)
+    text = self.jvm.call(self.jvm.java('java.lang.String').join, '\n', actions)
     return [a for a in text.split('\n') if a and a != 'reset task']
 
 # %% ../nbs/03_scienceworld.ipynb #c048
@@ -317,7 +323,7 @@ def gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     self._check(task, variation)
     spare = self.jvm.spare
     self.jvm.build(spare, task, variation, self.simplification, gold=True, keep_table=True)
-    text = self.jvm.call(self.jvm.gateway.jvm.java.lang.String.join, '\n', self.jvm.call(spare.getGoldActionSequence))
+    text = self.jvm.call(self.jvm.java('java.lang.String').join, '\n', self.jvm.call(spare.getGoldActionSequence))
     if not text.strip() or text.startswith('ERROR'): raise EnvError(f'no gold path for {task} variation {variation}: {text.strip() or "it is empty"}')
     return text.split('\n')
 

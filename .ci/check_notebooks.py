@@ -27,7 +27,7 @@ def readme(index):
 
 
 def differing(a, b, pattern):
-    names = {p.relative_to(d) for d in (a, b) for p in d.rglob(pattern)}
+    names = {p.relative_to(d) for d in (a, b) for p in d.rglob(pattern) if p.name != '_modidx.py'}   # an index for documentation sites, made by nbdev, not kept
     return sorted(str(n) for n in names if not ((a/n).exists() and (b/n).exists() and filecmp.cmp(a/n, b/n, shallow=False)))
 
 

@@ -16,7 +16,7 @@ PATCHES = [
     # 4. the exponential is computed, the signed advantage is used
     (4, 'iql', 'return (beta*advantage.detach().float()).exp().clamp(max=w_max)', 'return advantage.detach().float()'),
     (4, 'offline', 'w = weight[d.row] = advantage_weights(A, config.beta, config.w_max)', 'w = weight[d.row] = A'),
-    (4, 'offline', 'return awr_losses(pairs.logprob, w, ', 'return awr_losses(pairs.logprob, torch.ones_like(w), '),
+    (4, 'offline', 'losses = awr_losses(pairs.logprob, w, ', 'losses = awr_losses(pairs.logprob, torch.ones_like(w), '),
     # 5. critics in bf16
     (5, 'critics', 'torch.autocast(x.device.type, enabled=False)', 'torch.autocast(x.device.type, torch.bfloat16)'),
     (5, 'critics', 'self.meta = dict(d=d,', 'self.bfloat16(); self.meta = dict(d=d,'),
@@ -49,7 +49,7 @@ PATCHES = [
     (11, 'scienceworld', 'answer.lstrip().startswith(INVALID)', 'answer.lstrip().startswith(INVALID[0])'),
     # 12. collected rows take the names of expert rows; a rollout starts its file anew
     (12, 'episode', "return f'{self.env}/{self.task}/{self.variation}/{self.source}/{self.seed}'", "return f'{self.env}/{self.task}/{self.variation}/{self.seed}'"),
-    (12, 'episode', "self.file = open(self.path, 'ab')\n        self.size = _whole", "self.file = open(self.path, 'wb')\n        self.size = _whole"),
+    (12, 'episode', "self.file = open(self.path, 'ab', buffering=0)", "self.file = open(self.path, 'wb', buffering=0)"),
     # 13. the temperature is configured and never passed on
     (13, 'player', 'if temperature: kwargs |=', 'if False: kwargs |='),
     (13, 'rollout', 'serve(self.agent, asks, choices, self.temperature, seeds)', 'serve(self.agent, asks, choices, 0., seeds)'),

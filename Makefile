@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PRESET ?= quick
+TESTS  ?= tests
 OUT    ?= runs/$(PRESET)
 export TOKENIZERS_PARALLELISM = false
 
@@ -35,7 +36,7 @@ lab: $(READY)
 
 test: $(READY) check-notebooks
 	$(BIN)/nbdev_test --path nbs --n_workers 2 --do_print
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(TESTS)
 	$(MAKE) --no-print-directory smoke
 
 # the tutorial with the smoke preset: the whole pipeline in about a minute

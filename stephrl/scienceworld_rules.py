@@ -96,7 +96,7 @@ FORMS = [
     Form('measure in the {room} if the {thing} is above {limit} degrees', '[nl]*u', limit_slots, (ROUTE, READING), measured),
     Form('measure if the {thing} in the {pot} melts above {limit} degrees', '[eu]+', melts_slots, (READING,), melted),
     # mixing
-    Form('find the {a} and the {b}', '[nl]+(?=o)', paints_slots, (CHECKED,), paints_seen),
+    Form('find the {a} and the {b}', '[nl]*n(?=l*o)', paints_slots, (CHECKED,), paints_seen),
     Form('read the recipe in the {room}', '[nl]*pr', recipe_slots, (ROUTE,), recipe_read),
     Form('mix {things} in the {bowl}', '[^frx]*x', mix_slots, (ADDED, CHECKED), mixed),
     # wiring

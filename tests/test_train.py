@@ -1,0 +1,224 @@
+"One real smoke run to which everything happens: a full disk, Ctrl-C, kill -9; and what a user sees who asks for something wrong."
+import json, os, resource, shutil, signal, subprocess, sys, time
+from pathlib import Path
+import psutil, pytest, torch
+from safetensors.torch import load_file
+from stephrl.cli import main
+from stephrl.episode import read_episodes
+from stephrl.train import Config, Run
+
+ENV = os.environ | dict(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')   # one thread here and there: then sums have the same order
+PATIENCE = int(os.environ.get('STEPHRL_PATIENCE', 60))*5
+
+
+def start(out, largest_file=None):
+    "The command a user types. `largest_file`, bytes: writes beyond it fail, as on a full disk."
+    limit = None if largest_file is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    return subprocess.Popen([Path(sys.executable).with_name('stephrl'), 'train', '--config', 'smoke', '--out', str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=ENV, preexec_fn=limit)
+
+
+def ended(process):
+    out, err = process.communicate(timeout=PATIENCE)
+    assert 'Traceback' not in err, err
+    return process.returncode, out, err
+
+
+def stop(process, sig, when):
+    "Send the signal as soon as `when()`; no process that it has started outlives it."
+    deadline = time.monotonic() + PATIENCE
+    while not when() and process.poll() is None and time.monotonic() < deadline: time.sleep(.01)
+    assert process.poll() is None, process.communicate()
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(sig)
+    code, out, err = ended(process)
+    assert not psutil.wait_procs(family, timeout=60)[1], 'processes are left behind'
+    return code, err
+
+
+def lines(path): return path.read_bytes().count(b'\n') if path.exists() else 0
+def state(*paths): return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in paths}
+def weights(agent): return load_file(agent/'policy'/'model.safetensors')
+def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope='module')
+def smoke(tmp_path_factory):
+    "The folder of a run that was disturbed five times and then finished."
+    out = tmp_path_factory.mktemp('runs')/'smoke'
+    demos = out/'demos.jsonl'
+
+    code, _, err = ended(start(out, largest_file=40_000))                                     # the disk is full while demonstrations are written
+    assert code == 1 and str(demos) in err and 'the disk is full; what was finished is kept' in err, err
+    had, first = demos.read_bytes(), read_episodes(demos)
+    assert 0 < len(first) < 6
+
+    code, _ = stop(start(out), signal.SIGKILL, lambda: lines(demos) > len(first))
+    assert code == -signal.SIGKILL and demos.read_bytes().startswith(had)                     # no demonstration is played twice
+
+    code, err = stop(start(out), signal.SIGINT, lambda: lines(out/'cloning'/'bc.jsonl') > 0)
+    assert code == 130 and 'stopped; what was finished is kept, and the same command goes on from there' in err, err
+    kept = state(demos, out/'annotated.jsonl', *sorted(out.glob('transitions/*')), *sorted(p for p in out.glob('backbone/*')))
+    assert len(kept) > 5 and demos.read_bytes().startswith(had)
+
+    code, _, err = ended(start(out, largest_file=2_000_000))                                  # full again, before cloning's checkpoint is written
+    assert code == 1 and 'the disk is full' in err and not (out/'agents').exists(), err
+
+    code, _ = stop(start(out), signal.SIGKILL, (out/'rl'/'critics'/'heads.safetensors').exists)
+    assert code == -signal.SIGKILL
+    kept |= state(out/'collected.jsonl', *sorted(p for p in out.glob('agents/clone/**/*') if p.is_file()))
+
+    code, said, err = ended(start(out))
+    assert code == 0, err
+    assert state(*kept) == kept                                                               # what was finished has not been touched
+    return out, said
+
+
+def test_a_disturbed_run_ends_well(smoke):
+    out, said = smoke
+    results = json.loads((out/'results.json').read_text())
+    assert [results['agents'][a]['crashes'] for a in ('cloning', 'rl')] == [0, 0] and results['agents']['rl']['episodes'] == 2
+    assert results['rl']['updates'] > 0 and results['rl']['weights_l2'] > 0
+    assert (out/'episodes.html').stat().st_size > 20_000 and all(s['finished'] for s in json.loads((out/'stages.json').read_text()).values())
+    assert '9 of 9: something to look at' in said and '| cloning+RL |' in said and 'next:' in said
+    assert not [p for p in out.rglob('.*') if p.is_file()], 'half-written files are left'
+
+
+def test_training_ends_with_the_weights_of_an_undisturbed_run(smoke, tmp_path):
+    "The same table in another folder, trained in one go."
+    out, calm = smoke[0], tmp_path/'calm'
+    shutil.copytree(out, calm, ignore=lambda folder, names: {'backbone', 'cloning', 'agents', 'rl', 'evaluation', 'notes', 'results.json', 'episodes.html'} & set(names))
+    stages = json.loads((calm/'stages.json').read_text())
+    for name in ('backbone', 'cloning', 'rl', 'evaluation', 'page'): del stages[name]
+    (calm/'stages.json').write_text(json.dumps(stages))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run = Run(Config.of('smoke'), calm)
+        run.cloned(), run.reinforced()
+    finally: torch.set_num_threads(threads)
+    assert same(load_file(out/'backbone'/'model.safetensors'), load_file(calm/'backbone'/'model.safetensors'))
+    for name in ('clone', 'rl'): assert same(weights(out/'agents'/name), weights(calm/'agents'/name)), name
+    assert not same(weights(out/'agents'/'clone'), weights(out/'agents'/'rl'))
+
+
+def test_what_was_removed_is_made_again(smoke, tmp_path, capsys):
+    out, again = smoke[0], tmp_path/'again'
+    shutil.copytree(out, again)
+    (again/'agents'/'rl'/'agent.json').rename(again/'agents'/'.rl.half-written')
+    shutil.rmtree(again/'agents'/'rl')
+    (again/'results.json').unlink()
+    assert main(['train', '--config', 'smoke', '--out', str(again)]) == 0
+    assert same(weights(out/'agents'/'rl'), weights(again/'agents'/'rl')) and (again/'results.json').exists()
+    assert (again/'demos.jsonl').read_bytes() == (out/'demos.jsonl').read_bytes()
+
+
+# ---- wrong words: one line, the nearest right ones, status 1
+
+def refused(capsys, *argv):
+    "What the command says when it refuses."
+    capsys.readouterr()
+    status, err = main([str(a) for a in argv]), capsys.readouterr().err
+    said = [l for l in err.splitlines() if l.startswith('stephrl ')]
+    assert status == 1 and len(said) == 1 and 'Traceback' not in err, (status, err)
+    return said[0]
+
+
+@pytest.mark.parametrize('words, hint', [
+    (['--config', 'smok'], "Did you mean 'smoke'"), (['--set', 'clon.lr=1'], "Did you mean 'clone'"), (['--set', 'clone.ler=1'], "Did you mean 'lr'"),
+    (['--set', 'rl.policy.lrr=1'], "Did you mean 'lr'"), (['--set', 'seed=zero'], "seed: expected int, found 'zero'"), (['--set', 'seed'], 'expected key=value'),
+    (['--set', 'suite=unsen'], "Did you mean 'unseen'"), (['--set', 'tasks=find-animl'], "Did you mean 'find-animal'"), (['--set', 'env=sciencewrld'], "Did you mean 'scienceworld'"),
+    (['--set', 'decoding=vaild'], "Did you mean 'valid'"), (['--set', 'collect=0'], 'collect: expected at least 1'), (['--config', 'none.json'], 'none.json')])
+def test_unknown_names_stop_a_training_before_it_starts(words, hint, tmp_path, capsys):
+    assert hint in refused(capsys, 'train', *(words if '--config' in words else ['--config', 'smoke', *words]), '--out', tmp_path/'run')
+    assert not (tmp_path/'run').exists()
+
+
+def test_a_mistake_in_the_first_command_does_not_spoil_the_folder(tmp_path, capsys):
+    assert "Did you mean 'find-plant'" in refused(capsys, 'train', '--set', 'tasks=find-plnt', '--out', tmp_path)
+    Run(Config.quick(), tmp_path)                                                             # another config is welcome: nothing had been made
+
+
+def test_other_settings_in_the_same_folder(smoke, capsys):
+    said = refused(capsys, 'train', '--config', 'smoke', '--set', 'seed=1', '--set', 'clone.lr=.5', '--out', smoke[0])
+    assert 'config.json' in said and 'other settings (clone.lr, seed;' in said
+
+
+def test_unknown_names_elsewhere(smoke, tmp_path, capsys):
+    agent, out = smoke[0]/'agents'/'rl', tmp_path/'out.json'
+    for words, hint in [(['--suite', 'quik'], "Did you mean 'quick'"), (['--suite', 'quick', '--tasks', 'find-animl'], "Did you mean 'find-animal'"), (['--suite', tmp_path/'no.json'], 'no.json')]:
+        assert hint in refused(capsys, 'evaluate', '--agent', agent, *words, '--out', out)
+    assert 'no such directory' in refused(capsys, 'evaluate', '--agent', agent/'nowhere', '--out', out)
+    assert "Did you mean 'boil'" in refused(capsys, 'demos', '--tasks', 'boill', '--out', tmp_path/'demos.jsonl')
+    assert 'find-animal has the variations 0 to 299, not 9999' in refused(capsys, 'evaluate', '--agent', agent, '--suite', panel(tmp_path, 'find-animal', 9999), '--out', out)
+    assert not out.exists()
+
+
+def panel(folder, *episode, step_limit=2):
+    "A panel file with one episode."
+    path = folder/'panel.json'
+    path.write_text(json.dumps(dict(env='scienceworld', version='1.2.3', simplification='', step_limit=step_limit, episodes=[list(episode)])))
+    return path
+
+
+# ---- damaged files
+
+def damages(line):
+    record = json.loads(line)
+    return dict(cut=(line[:len(line)//2], 'the file ends in the middle of an episode'), schema=(json.dumps(record | dict(schema=99)) + '\n', 'schema 1, the record has 99'),
+                missing=(json.dumps({k: v for k, v in record.items() if k != 'task'}) + '\n', "the field 'task' is missing"))
+
+
+@pytest.mark.parametrize('damage', ['cut', 'schema', 'missing'])
+def test_a_damaged_episode_file(smoke, tmp_path, capsys, damage):
+    played = panel(tmp_path, 'find-animal', 299)
+    command = ['evaluate', '--agent', smoke[0]/'agents'/'rl', '--suite', played, '--out', tmp_path/'r.json']
+    assert main([str(c) for c in command]) == 0
+    file = tmp_path/'r.episodes.jsonl'
+    whole = file.read_text()
+    bad, hint = damages(whole)[damage]
+    file.write_text(whole + bad)
+    said = refused(capsys, 'view', file, '--html', tmp_path/'page.html')
+    assert f'{file}, line 2' in said and hint in said and not (tmp_path/'page.html').exists()
+    if damage == 'cut':                                                                       # an evaluation that was interrupted goes on
+        assert main([str(c) for c in command]) == 0 and file.read_text() == whole
+    else: assert f'{file}, line 2' in refused(capsys, *command) and file.read_text() == whole + bad
+
+
+def test_agents_and_checkpoints_of_another_version(smoke, tmp_path, capsys):
+    agent = tmp_path/'rl'
+    shutil.copytree(smoke[0]/'agents'/'rl', agent)
+    command = ['evaluate', '--agent', agent, '--suite', 'quick', '--out', tmp_path/'r.json']
+    for file, hint in [(agent/'agent.json', 'format'), (agent/'policy'/'stephrl.json', 'format')]:
+        right = file.read_text()
+        file.write_text(json.dumps(json.loads(right) | dict(format=99)))
+        said = refused(capsys, *command)
+        assert str(file) in said and hint in said and '99' in said
+        file.write_text(right)
+    model = agent/'policy'/'model.safetensors'
+    model.write_bytes(model.read_bytes()[:1000])
+    assert f'{model}: 1000 bytes instead of' in refused(capsys, *command)
+    (agent/'agent.json').unlink()
+    assert 'agent.json: missing' in refused(capsys, *command)
+
+
+def test_a_training_checkpoint_that_does_not_fit(smoke, tmp_path, capsys):
+    out = tmp_path/'run'
+    shutil.copytree(smoke[0], out)
+    shutil.rmtree(out/'agents')
+    checkpoint = out/'cloning'/'bc.pt'
+    for content, hint in [(checkpoint.read_bytes()[:1000], 'not a whole checkpoint'), ((out/'rl'/'iql.pt').read_bytes(), 'belongs to a run with other data')]:
+        checkpoint.write_bytes(content)
+        said = refused(capsys, 'train', '--config', 'smoke', '--out', out)
+        assert str(checkpoint) in said and hint in said
+    (out/'stages.json').write_text('{"demonstr')
+    assert 'stages.json: damaged' in refused(capsys, 'train', '--config', 'smoke', '--out', out)
+
+
+# ---- a script needs no ceremony
+
+def test_a_script_without_a_main_guard(tmp_path):
+    "Processes that the library starts do not run the user's script again."
+    (tmp_path/'script.py').write_text('print("the script runs", flush=True)\nfrom stephrl.demos import collect_demos\nprint(len(collect_demos("corridor", workers=2, progress=False)))\n')
+    out = subprocess.run([sys.executable, tmp_path/'script.py'], capture_output=True, text=True, timeout=PATIENCE, env=ENV)
+    assert (out.returncode, out.stdout.split('\n')[:2]) == (0, ['the script runs', '2']), out.stderr

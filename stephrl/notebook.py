@@ -6,7 +6,7 @@
 __all__ = ['PRESET', 'OUT', 'KERNEL', 'NotebookError', 'ShowingClient', 'run_notebook']
 
 # %% ../nbs/17_notebook.ipynb #c003
-import os, sys
+import asyncio, os, sys
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
@@ -29,7 +29,7 @@ class ShowingClient(NotebookClient):
 
 # %% ../nbs/17_notebook.ipynb #c007
 KERNEL = ['--IPKernelApp.exec_lines=import tqdm.auto, tqdm.std; tqdm.auto.tqdm, tqdm.auto.trange = tqdm.std.tqdm, tqdm.std.trange; del tqdm',
-          '--IPKernelApp.log_level=40']   # errors only: it would warn of its own connection, which is local
+          '--IPKernelApp.log_level=50']   # or it would warn of its own connection, which is local, and complain when it is stopped
 
 # %% ../nbs/17_notebook.ipynb #c009
 def run_notebook(path:str|Path, # the notebook; it is not changed
@@ -47,6 +47,7 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
                            resources=dict(metadata=dict(path=str(path.resolve().parent))), store_widget_state=False)
     try: client.execute(env={**os.environ, **(variables or {})})
     except CellExecutionError as e: raise NotebookError(f'{path} stopped: {e.ename}: {e.evalue}\n{out} holds the cells up to there') from None
+    except (AssertionError, asyncio.CancelledError): raise KeyboardInterrupt from None   # on Ctrl-C nbclient stops the kernel, and then misses it
     finally: _save(nb, out)
     return out
 

@@ -119,6 +119,7 @@ def _stored(out, cls, kwargs): # {(task, variation): episode} of an earlier run
             if getattr(ep, k) != want: raise DemoError(f'{out}: {ep.id} has {k} {getattr(ep, k)!r}, this run has {want!r}; write to another file, or remove this one')
     return {(e.task, e.variation): e for e in found}
 
+# %% ../nbs/06_demos.ipynb #c021
 def collect_demos(env_name:str='scienceworld', tasks=None, # names; None: all
                   split:str='train', limit:int|None=None, # variations per task, the first ones; None: all
                   out:str|Path|None=None, # JSONL file; what it already holds is not played again
@@ -154,7 +155,7 @@ def _sort(out, jobs, done): # a resumed run may have filled gaps: put them where
     order = [j for j in done if j not in set(jobs)] + [j for j in jobs if j in done]
     if order != [(e.task, e.variation) for e in read_episodes(out)]: write_episodes(out, [done[j] for j in order])
 
-# %% ../nbs/06_demos.ipynb #c025
+# %% ../nbs/06_demos.ipynb #c027
 def demo_table(episodes): # a pandas DataFrame, one row per task
     "Number, length, retries and vocabulary of demonstrations, by task."
     import pandas as pd

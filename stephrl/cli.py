@@ -16,9 +16,14 @@ def _settings(pairs): # ['clone.lr=1e-3'] -> {'clone.lr': .001}
     for p in pairs or []:
         key, eq, value = p.partition('=')
         if not eq: raise ValueError(f'--set {p}: expected key=value, such as clone.lr=1e-3')
-        try: out[key] = json.loads(value)
-        except ValueError: out[key] = None if value == 'None' else value
+        out[key] = _value(value)
     return out
+
+def _value(text): # JSON; numbers, None and truth values also as Python writes them; anything else is a string
+    for read in (json.loads, float):
+        try: return read(text)
+        except ValueError: pass
+    return {'None': None, 'True': True, 'False': False}.get(text, text)
 
 def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"

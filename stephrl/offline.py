@@ -221,7 +221,8 @@ def means(self:LiveCritics)->dict:
 
 # %% ../nbs/11b_offline.ipynb #c039
 def _frozen(policy, table, data, config, out, on_log, kwargs):
-    key, roles = run_fingerprint(policy, data, config), role_data(table)
+    roles = role_data(table)
+    key = run_fingerprint(policy, data, config, [x.numpy() for d in roles.values() for x in vars(d).values()])
     f = load_features(out/'features.safetensors', key) if out else None
     if f is None:
         f = features(policy, table, precision=config.feature_precision)
@@ -237,7 +238,7 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
     data, weight = data.select(rows), weight[rows]
     distance = Distance(policy, data, f.logprob[rows], seed=config.seed)
     trainer = Trainer(policy, data, config.policy, weighted_loss(weight, config, distance, count), count, out, 'iql',
-                      extra=[weight.numpy(), count], on_log=on_log, more=distance, **kwargs)
+                      extra=[key, count], on_log=on_log, more=distance, **kwargs)   # the weights follow from what the key covers, up to rounding
     trainer.distance = distance
     return critics, trainer, dict(critics=stats, effective_sample_size=ess, clipped=clipped)
 

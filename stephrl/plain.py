@@ -26,7 +26,6 @@ def plain(action:str, # as the simulator's solution says it
          )->str|None: # None: it would change nothing
     "The action in plain words."
     if action == 'look around': return None
-    if (m := re.fullmatch(r'open door to (.+)', action)) and re.search(rf'door to the {re.escape(m[1])} \(that is open\)', seen): return None
     for pattern, new in RULES: action = re.sub(pattern, new, action)
     if m := re.fullmatch(r'(focus on|pick up) (.+)', action): return f'{m[1]} {_called(m[2], _names(seen))}'
     if m := re.fullmatch(r'move (.+) to (.+)', action): return f'move {_called(m[1], _names(seen))} to {m[2]}'

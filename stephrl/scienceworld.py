@@ -334,6 +334,9 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     sight = lambda: f'{call(spare.freeActionLook)}\n{call(spare.freeActionInventory)}'
     return plain_path(path, lambda action: call(spare.step, action), sight, is_valid)
 
+@patch(as_prop=True)
+def expert_name(self:ScienceWorld)->str: return 'gold path, plain words' if self.plain_expert else 'gold path'
+
 @patch
 def expert(self:ScienceWorld, task:str, variation:int, seed:int=0)->GoldExpert:
     "An expert for this variation: a gold path, to be acted out from a fresh reset."

@@ -143,9 +143,9 @@ def open_notebook(page, url, name):
     return page
 
 
-def command(page, name, **args):
-    "Carry out a command of JupyterLab, as its menus do."
-    page.evaluate('([name, args]) => window.jupyterapp.commands.execute(name, args)', [name, args])
+def command(page, name, wait=True, **args):
+    "Carry out a command of JupyterLab, as its menus do. `wait`: until it is done; for running cells that is when the last of them has run."
+    page.evaluate('([name, args, wait]) => { const done = window.jupyterapp.commands.execute(name, args); return wait ? done.then(() => null) : null }', [name, args, wait])
 
 
 def run_all(page, done):

@@ -31,7 +31,7 @@ def test_tutorial_1_runs_is_interrupted_and_finishes(place):
     with watched(b) as page:
         open_notebook(page, url, '01_full_train.ipynb')
         command(page, 'notebook:clear-all-cell-outputs')
-        command(page, 'notebook:run-all-cells')
+        command(page, 'notebook:run-all-cells', wait=False)
         expect(page.locator('.jp-OutputArea-output', has_text='demonstrations,').first).to_be_visible(timeout=LONG)
         command(page, 'notebook:interrupt-kernel')
         expect(page.locator('.jp-OutputArea-output', has_text='KeyboardInterrupt').first).to_be_visible(timeout=LONG)

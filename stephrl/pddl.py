@@ -109,9 +109,10 @@ class Named:
 def named(ids # of everything in a game
          )->dict: # id -> Named
     "Names with numbers, as in ALFWorld's texts."
-    kinds = {i: i.split('_bar_', 1)[0] + 'basin'*('basin' in i) for i in sorted(ids) if '_bar_' in i}
+    ids = sorted(ids)
+    kinds = {i: i.split('_bar_', 1)[0] + 'basin'*('basin' in i) for i in ids if '_bar_' in i}
     left, out = Counter(kinds.values()), {}
-    for i in sorted(ids):
+    for i in ids:
         if i in kinds: out[i] = Named(i, f'{kinds[i]} {left[kinds[i]]}'); left[kinds[i]] -= 1
         else: out[i] = Named(i, f'{i} ')
     return out

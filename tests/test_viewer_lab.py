@@ -1,16 +1,11 @@
 "The widgets in a real JupyterLab in a real browser: what differs from the standalone page."
 import json
 import nbformat, pytest
-from labkit import axe, browser, command, lab, notebook, open_notebook, run_all, until, watched
+from labkit import axe, command, lab, notebook, open_notebook, run_all, until, watched
 
 expect = pytest.importorskip('playwright.sync_api').expect
 TESTS = str(__import__('pathlib').Path(__file__).parent)
 PRELUDE = f'import sys; sys.path.insert(0, {TESTS!r})\nfrom made_episodes import made, several\nfrom stephrl.viewer import *\nfrom stephrl.monitor import *'
-
-
-@pytest.fixture(scope='module')
-def chrome():
-    with browser() as b: yield b
 
 
 @pytest.fixture(scope='module')

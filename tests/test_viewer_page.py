@@ -1,17 +1,12 @@
 "The standalone viewer in a real browser: each feature of the viewer, asserting what is displayed."
 import re
 import pytest
-from labkit import axe, browser, open_page, until, watched
+from labkit import axe, open_page, until, watched
 from made_episodes import NASTY, made, nasty, several
 from stephrl.prompts import about_tokens, flat_prompt
 from stephrl.viewer import CompareViewer, to_html
 
 expect = pytest.importorskip('playwright.sync_api').expect
-
-
-@pytest.fixture(scope='module')
-def chrome():
-    with browser() as b: yield b
 
 
 @pytest.fixture(scope='module')

@@ -65,7 +65,7 @@ def annotate(episode:Episode, # a demonstration; it is not changed
     return ep
 
 # %% ../nbs/07_annotate.ipynb #c018
-_annotators = {'scienceworld': 'stephrl.scienceworld_rules:ScienceWorldRules'}
+_annotators = {'scienceworld': 'stephrl.scienceworld_rules:ScienceWorldRules', 'alfworld': 'stephrl.alfworld_rules:ALFWorldRules'}
 
 def register_annotator(env_name:str, # as in `Episode.env`
                        cls:type|str # a class without arguments, or 'module:Class'

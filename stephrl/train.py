@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_type_hints
 import torch
 from fastcore.basics import patch
+from .alfworld import TYPES as ALFWORLD_TYPES
 from .annotate import annotate_file, get_annotator
 from .agents import StepHRL, load_agent, save_agent
 from .bc import clone, imitation
@@ -38,6 +39,7 @@ class Config:
     preset: str = 'quick'                # what this config started from
     env: str = 'scienceworld'
     tasks: tuple = QUICK_TASKS           # families to learn
+    split: str = 'train'                 # of the environment's variations, to learn from
     suite: str = 'quick'                 # panel to be measured on: a name or the path of a panel file
     seed: int = 0                        # of weights, batches, collection
     workers: int = 2                     # processes for simulators
@@ -64,6 +66,9 @@ PRESETS = dict(
                  rl=IQLConfig(max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=60, parallel=30,
+                                   clone=TrainConfig(max_tokens=3_000_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+                                   rl=IQLConfig(max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, lr=2e-4, warmup=.05)))
 
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."
@@ -181,7 +186,7 @@ def demonstrations(self:Run)->list[Episode]:
     "Expert episodes of train variations, verified by replay: demos.jsonl."
     c, file = self.config, self.path('demos.jsonl')
     with self.stage('demonstrations', file) as todo:
-        if todo: collect_demos(c.env, list(c.tasks), limit=c.demos_per_task, out=file, workers=c.workers, seed=c.seed, **c.env_options)
+        if todo: collect_demos(c.env, list(c.tasks), c.split, c.demos_per_task, out=file, workers=c.workers, seed=c.seed, **c.env_options)
     return read_episodes(file)
 
 @patch
@@ -281,7 +286,7 @@ def collected(self:Run)->list[Episode]:
             jobs = [of_task[t][i % len(of_task[t])] for i in range(each) for t in c.tasks if of_task[t]]
             agent = load_agent(self.path('agents', 'clone'))
             episodes = rollout(agent, jobs, c.env, temperature=c.temperature, seed=c.seed, n_parallel=c.parallel, workers=0, out=file,
-                               step_limit=c.step_limit, split='train', annotator=get_annotator(c.env))
+                               step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 

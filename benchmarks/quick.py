@@ -16,6 +16,7 @@ import torch
 
 from stephrl.agents import load_agent
 from stephrl.annotate import get_annotator
+from stephrl.env import load_suite
 from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
 from stephrl.train import Config, run
 
@@ -48,6 +49,16 @@ def ablations(folder, suite, out, parallel, only=None):
     return rows
 
 
+def elsewhere(folder, suite, out, parallel):
+    "The agents on the dev variations of the same families: nobody has looked at these while the recipe was made."
+    families, rows = list(dict.fromkeys(t for t, _ in load_suite(suite).episodes)), {}
+    dev = load_suite('seen', tasks=families)
+    for name, who in (('cloning', 'clone'), ('cloning + RL', 'rl')):
+        file = out/'elsewhere'/f'{who}.json'
+        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder/'agents'/who), dev, out=file, n_parallel=parallel, annotator=get_annotator('scienceworld'))
+    return rows
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--preset', default='quick')
@@ -59,6 +70,7 @@ def main():
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
     rows = ablations(a.out/'seed0', config.suite, a.out, config.parallel, a.only)
+    dev = elsewhere(a.out/'seed0', config.suite, a.out, config.parallel)
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     stages = json.loads((a.out/'seed0'/'stages.json').read_text())
     result = dict(
@@ -68,9 +80,9 @@ def main():
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],
-        prompt_growth=[r['prompt_growth'] for r in runs], ablations={n: short(r) for n, r in rows.items()})
+        prompt_growth=[r['prompt_growth'] for r in runs], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()})
     save_json(a.write, result)
-    print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values()]), index=False))
+    print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values()]), index=False))
     d = result['rl_minus_cloning']
     print(f"\nRL minus cloning over {d['seeds']} seeds: {d['difference']:+.1f} [{d['ci95'][0]:+.1f}, {d['ci95'][1]:+.1f}]\n{a.write}")
 

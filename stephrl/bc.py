@@ -34,17 +34,18 @@ def cloning_loss(data:Encoded, # the table
 def deal(task:list[str], role:list[str], # (N,) of each row
          length, # (N,) its tokens
          tokens:int, # the budget
-         shares:dict[str, float], # role -> weight in each task's part of the budget
+         shares:dict[str, float], # role -> weight
+         evenness:float=1., # 1: all tasks alike; 0: as long as their rows are
          seed:int=0 # of the rows that are left out, or repeated once more than others
         )->list[int]: # row numbers; together about `tokens` tokens
-    "Rows for one pass in which all tasks are heard alike, and the roles of each as `shares` says. Raises ValueError for a role without a share."
+    "Rows for one pass in which tasks and roles are heard as wanted. Raises ValueError for a role without a share, and for an evenness outside of 0 to 1."
+    if not 0 <= evenness <= 1: raise ValueError(f'evenness: expected 0 to 1, found {evenness}')
     if missing := set(role) - set(shares): raise ValueError(f'shares: no share for the role {sorted(missing)[0]!r}; found {sorted(shares)}')
     key, draw, out = list(zip(task, role)), np.random.default_rng(seed), []
     has = {k: sum(length[i] for i in range(len(key)) if key[i] == k) for k in dict.fromkeys(key)}
-    whole = {t: sum(shares[r] for t2, r in has if t2 == t) for t, _ in has}
-    for i, (t, r) in enumerate(key):
-        times = tokens/len(whole)*shares[r]/whole[t]/has[t, r]
-        out += [i]*int(times + draw.random())
+    part = {(t, r): shares[r]*n**(1 - evenness) for (t, r), n in has.items()}
+    total = sum(part.values())
+    for i, k in enumerate(key): out += [i]*int(tokens*part[k]/total/has[k] + draw.random())
     return out
 
 # %% ../nbs/10_bc.ipynb #c019
@@ -62,22 +63,23 @@ def clone(policy:Policy, # trained in place
           out=None, # folder for bc.jsonl, bc.pt (checkpoint) and TensorBoard; with it the run can be resumed
           role_weight:dict|None=None, # role -> factor in the loss
           merge:int=4, # up to so many identical rows are read once
-          shares:dict|None=None, # role -> share of every task's tokens, see `deal`: needs `max_tokens`; None: rows as they come
+          shares:dict|None=None, # role -> share of the tokens, see `deal`: needs `max_tokens`; None: rows as they come
+          evenness:float=1., # with shares: 1 gives all tasks the same number of tokens
           **kwargs # on_eval, eval_every, keep_best, on_log, log_every, save_seconds: see `Trainer`
          )->list[dict]: # records of the log
     "Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights. Raises ValueError for an empty table or no budget."
     data = encode_table(policy, table)
     rows, count = merge_rows(data, merge)
-    if shares is not None: rows, count, config = _dealt(table, data, rows, shares, config)
+    if shares is not None: rows, count, config = _dealt(table, data, rows, shares, evenness, config)
     data = data.select(rows)
     extra = [json.dumps(role_weight, sort_keys=True)] if role_weight else ()
     return Trainer(policy, data, config, cloning_loss(data, config.prompt_weight, role_weight, count),
                    data.target_length*count, out, 'bc', [count, *extra], **kwargs).fit()
 
-def _dealt(table, data, rows, shares, config): # all updates in one pass: the rows are repeated already
+def _dealt(table, data, rows, shares, evenness, config): # all updates in one pass: the rows are repeated already
     if config.max_tokens is None: raise ValueError('shares: needs a budget in tokens (TrainConfig.max_tokens)')
     task, role = _column(table, 'task'), data.group
-    rows = [rows[k] for k in deal([task[i] for i in rows], [role[i] for i in rows], data.length[rows], config.max_tokens, shares, config.seed)]
+    rows = [rows[k] for k in deal([task[i] for i in rows], [role[i] for i in rows], data.length[rows], config.max_tokens, shares, evenness, config.seed)]
     return rows, np.ones(len(rows), int), replace(config, max_tokens=None, epochs=1)
 
 # %% ../nbs/10_bc.ipynb #c024

@@ -48,6 +48,8 @@ class Config:
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
+    shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
+    evenness: float = .7                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -62,9 +64,10 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(tasks=(*QUICK_TASKS, 'chemistry-mix-paint-tertiary-color'), demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, clone=TrainConfig(max_tokens=4_000_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+    quick=Config(tasks=(*QUICK_TASKS, 'chemistry-mix-paint-tertiary-color'), demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=48,
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                  rl=IQLConfig(max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, lr=2e-4, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', collect=2, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=60, parallel=30,
                                    clone=TrainConfig(max_tokens=3_000_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
@@ -211,9 +214,9 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions') as todo:
         if todo:
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
-            learn += self.renamed(learn)
             more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-            for rows, file in zip((to_rows(learn) + more + self.drills(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            rows = to_rows(learn + self.renamed(learn)) + more + self.drills(learn)
+            for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
@@ -264,7 +267,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), on_log=on_log)
+            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.train_ids()), config=_plain(c))
     return load_agent(folder)

@@ -164,7 +164,7 @@ def unranged(text:str)->list[str]:
 # %% ../nbs/04_alfworld.ipynb #c023
 class ALFWorld:
     "ALFWorld behind the `TextEnv` protocol."
-    name, version = 'alfworld', installed()
+    name, version, scoring = 'alfworld', installed(), 'success'   # an episode is won or lost
     def __init__(self, simplification:str='', # there are none
                  step_limit:int|None=50, # actions an episode may have; None: no limit
                  data:str|Path|None=None, # folder with json_2.1.1; None: ALFWORLD_DATA

@@ -12,7 +12,7 @@ __all__ = ['UNSEEN_PLANS', 'MISSING', 'OPENABLE', 'MEANS', 'LAMP_PLACES', 'MADE_
 import json, os, re
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache
 from importlib import util
 from pathlib import Path
 from random import Random
@@ -225,10 +225,13 @@ class Recipe:
     kind: str
     key: str      # of the random generator
     rooms: tuple
-    def scene(self)->Scene: return draw_scene(Random(self.key), self.kind, self.rooms)
+    def scene(self)->Scene: return _scene(self) # the same object again; not to be changed
     def __call__(self)->Household:
         s = self.scene()
         return Household(problem_of(s), s.sentence, f'made from {self.key}')
+
+@lru_cache(16)
+def _scene(recipe): return draw_scene(Random(recipe.key), recipe.kind, recipe.rooms)
 
 def made_games(kind:str, seed, rooms=None, # floor plans; None: those of the published training games
                known:set|None=None # ids that are taken

@@ -52,7 +52,7 @@ def evaluate(a):
     suite = load_suite(a.suite, a.limit, a.tasks.split(',') if a.tasks else None)
     agent = load_agent(a.agent, **dict(oracle_progress=True) if a.oracle_progress else {})
     r = measure(agent, suite, a.decoding, out=a.out, seed=a.seed, n_parallel=a.parallel, workers=a.workers, annotator=get_annotator(suite.env), any_version=a.any_version)
-    print(f"{r['protocol']}\n\n{markdown(table(r))}\n\nscore {r['score']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}], crashes {r['crashes']}, {r['seconds']:.0f} s; {a.out}")
+    print(f"{r['protocol']}\n\n{markdown(table(r))}\n\nscore {r['score']:.1f} [{r['interval'][0]:.1f}, {r['interval'][1]:.1f}], crashes {r['crashes']}, {r['seconds']:.0f} s; {a.out}")
     return 1 if r['crashes'] else 0
 
 def view(a):

@@ -66,7 +66,7 @@ class Config:
 PRESETS = dict(
     quick=Config(tasks=(*QUICK_TASKS, 'chemistry-mix-paint-tertiary-color'), demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=48,
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
-                 rl=IQLConfig(max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, lr=2e-4, warmup=.05))),
+                 rl=IQLConfig(beta=15, max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=4e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=60, parallel=30,

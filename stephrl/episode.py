@@ -255,7 +255,7 @@ def story(self:Episode, width:int=110 # cut longer texts here
     for t, s in enumerate(self.steps):
         g = self.subtask_of(t)
         if g and g.start == t: out.append(f'── {g.name}')
-        out.append(f'{t:3d} > {s.action}{"" if s.valid else "  (invalid)"}{f"  +{s.reward*100:.0f}" if s.reward else ""}{"  ■" if s.done else ""}')
+        out.append(f'{t:3d} > {s.action}{"" if s.valid else "  (invalid)"}{f"  {s.reward*100:+.0f}" if s.reward else ""}{"  ■" if s.done else ""}')
         out.append(f'      {cut(self.observation_after(t).text)}')
         if s.next_progress: out.append(f'      note: {s.next_progress}')
     return '\n'.join(out + ([f'CRASH: {self.error}'] if self.error else []))

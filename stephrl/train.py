@@ -24,7 +24,7 @@ from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save
 from .offline import IQLConfig, offline_rl
 from .policy import Policy
 from .small_lm import PRESETS as BACKBONES
-from .rename import drill, name_pool, rename, teaches_copying
+from .rename import drill, name_pool, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -64,9 +64,9 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(tasks=(*QUICK_TASKS, 'chemistry-mix-paint-tertiary-color'), demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=48,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
-                 rl=IQLConfig(beta=15, max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=4e-4, warmup=.05))),
+    quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_600_000, batch_tokens=2048, lr=2.5e-3, prompt_weight=.5),
+                 rl=IQLConfig(max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=60, parallel=30,
@@ -215,7 +215,8 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
         if todo:
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
             more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-            rows = to_rows(learn + self.renamed(learn)) + more + self.drills(learn)
+            learn += self.renamed(learn)
+            rows = to_rows(learn) + more + self.drills(learn)
             for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
 
@@ -233,11 +234,12 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
 @patch
 def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
-    pool, out = name_pool(episodes), []
+    pool, rooms, out = name_pool(episodes), room_names(episodes), []
     for i in range(self.config.drills):
         for n, e in enumerate(episodes):
-            copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}')
-            out += [row for row in transitions(copy) if teaches_copying(row, names)]
+            for high in (False, True):                                      # only the high level may be drilled with other rooms
+                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
+                out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
 # %% ../nbs/16_train.ipynb #c025

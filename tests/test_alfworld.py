@@ -242,7 +242,7 @@ def test_annotated_demonstrations_are_learnable():
 @given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=80), st.text(max_size=300), st.text(max_size=100))
 def test_the_annotator_survives_anything(name, previous, action, text, look):
     rules, o = ALFWorldRules(), Observation(text, look)
-    for subtask in (name, f'find {name[:20]}', 'find apple from shelf 1 on'):
+    for subtask in (name, f'find {name[:20]}', 'find apple from shelf 1 on and take it'):
         note = rules.update(subtask, f'{previous} [Checked: {previous}]', action, o)
         assert about_tokens(note) <= 64 and note == rules.update(subtask, f'{previous} [Checked: {previous}]', action, o)
         assert rules.completed(subtask, [Step(o, action)], o) in (None, True, False)

@@ -123,10 +123,13 @@ def expected_calls(ep:Episode, t:int, # an annotated episode, a step
     return [Call(r, p, c, count_tokens(p), count_tokens(c)) for r, p, c in made]
 
 # %% ../nbs/15_view_model.ipynb #c033
-def _facts(note): # 'In the hall. [Checked: a, b]' -> {'Checked: a', 'Checked: b'}
-    return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', note) for item in items.split(',') if item.strip()}
+def _each(text): # 'drawer 1-3' -> 'drawer 1, drawer 2, drawer 3'
+    return re.sub(r'\b([a-z]+) (\d{1,3})-(\d{1,3})\b', lambda m: ', '.join(f'{m[1]} {i}' for i in range(int(m[2]), int(m[3]) + 1)) or m[0], text)
 
-def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', text)}
+def _facts(note): # 'In the hall. [Checked: a, b]' -> {'Checked: a', 'Checked: b'}
+    return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', _each(note)) for item in items.split(',') if item.strip()}
+
+def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', _each(text))}
 
 def _invented(text, *sources): # numbers in `text` that no source holds, as words
     known = _numbers(*sources)
@@ -159,21 +162,21 @@ def _progress_issues(ep, t):
     if new := _invented(s.next_progress, s.progress, s.action, g.name if g else '', *_in_sight(s.observation), *_in_sight(after)): yield f'the note says {new}, which nothing here says'
     if not s.next_progress and any(c.role == 'progress' for c in s.calls): yield 'wrote an empty note'
 
-# %% ../nbs/15_view_model.ipynb #c034
+# %% ../nbs/15_view_model.ipynb #c036
 def issues(ep:Episode, t:int # step, 0-based
           )->list[dict]: # of dict(role, text), high before low before progress
     "Signs that something went wrong at this step, each with the role it belongs to."
     kinds = dict(high=_high_issues, low=_low_issues, progress=_progress_issues)
     return [dict(role=r, text=text) for r, f in kinds.items() for text in f(ep, t)]
 
-# %% ../nbs/15_view_model.ipynb #c040
+# %% ../nbs/15_view_model.ipynb #c042
 OUTCOMES = dict(success='solved', partial='partly', failure='failed', crash='crashed')
 
 def outcome(ep:Episode)->str: # a key of OUTCOMES
     "How the episode ended: full score, some score, none, or a crash."
     return 'crash' if ep.error else 'success' if ep.score >= 99.5 else 'partial' if ep.score > 0 else 'failure'
 
-# %% ../nbs/15_view_model.ipynb #c042
+# %% ../nbs/15_view_model.ipynb #c044
 def summary(ep:Episode)->dict: # what the list of episodes shows
     "One row: cheap to make, so that a thousand episodes open at once."
     found = [(t, i) for t in range(len(ep.steps)) for i in issues(ep, t)]
@@ -183,7 +186,7 @@ def summary(ep:Episode)->dict: # what the list of episodes shows
                 steps=len(ep.steps), read=sum(p for p, _ in tokens.values()), wrote=sum(w for _, w in tokens.values()), invalid=sum(not s.valid for s in ep.steps),
                 blame=blame, issues=len(found), seed=ep.seed)
 
-# %% ../nbs/15_view_model.ipynb #c045
+# %% ../nbs/15_view_model.ipynb #c047
 def _call_view(c):
     out = dict(role=visible(c.role), prompt=visible(c.prompt), completion=visible(c.completion), read=c.prompt_tokens, wrote=c.completion_tokens)
     return out | {k: round(v, 4) for k in ('logprob', 'value', 'q', 'advantage') if (v := getattr(c, k)) is not None}
@@ -201,7 +204,7 @@ def step_view(ep:Episode, t:int, # step, 0-based
     if s.info: out['info'] = visible(json.dumps(s.info, ensure_ascii=False, indent=1, default=str))
     return out
 
-# %% ../nbs/15_view_model.ipynb #c048
+# %% ../nbs/15_view_model.ipynb #c050
 def _subtask_view(g):
     state = {True: 'verified', False: 'not done', None: 'said done' if g.said_done else 'open'}[g.verified]
     return dict(name=visible(g.name), start=g.start, end=g.end, final_note=visible(g.final_progress), state=state)
@@ -219,7 +222,7 @@ def episode_view(ep:Episode,
                 subtasks=[_subtask_view(g) for g in ep.subtasks], steps=steps, expected=expected, final=final,
                 full_history=full_history_tokens(ep, count), full_history_label=label)
 
-# %% ../nbs/15_view_model.ipynb #c052
+# %% ../nbs/15_view_model.ipynb #c054
 _TEXTS = {'prompt', 'completion', 'text', 'answer', 'note', 'final_note', 'info', 'look', 'inventory', 'action', 'description'}
 
 def _encode(x, number, key=''):
@@ -235,7 +238,7 @@ def pack(view:dict # of `episode_view`
     body = _encode(view, number)
     return gzip.compress(json.dumps(dict(lines=list(number), view=body), separators=(',', ':')).encode(), 6, mtime=0)
 
-# %% ../nbs/15_view_model.ipynb #c053
+# %% ../nbs/15_view_model.ipynb #c055
 def _decode(x, lines, key=''):
     if isinstance(x, dict): return {k: _decode(v, lines, k) for k, v in x.items()}
     if key in ('look', 'inventory', 'note_after') and x and isinstance(x[0], list): return [[k, _decode(s, lines, 'text')] for k, s in x]

@@ -238,6 +238,17 @@ def test_annotated_demonstrations_are_learnable():
     for ep in plays:   # the sentence that says how it is done never stands in a prompt
         assert not any(walk in r['prompt'] for r in rows for walk in ('walkthrough', 'inreceptacle', '_bar_'))
 
+def test_the_viewer_shows_it_without_knowing_it(env, tmp_path):
+    import stephrl
+    from stephrl.view_model import issues
+    from stephrl.viewer import to_html
+    eps = [annotate(play_expert(env, t, g), ALFWorldRules()) for t in (CLEAN, TWO) for g in env.variations(t, 'train')]
+    assert [i['text'] for ep in eps for t in range(len(ep.steps)) for i in issues(ep, t)] == []
+    page = to_html(eps, tmp_path/'page.html').read_text()
+    assert len(page) > 10_000
+    folder = Path(stephrl.__file__).parent
+    for f in [folder/'viewer.py', folder/'view_model.py', *folder.glob('static/*')]: assert not {'alfworld', 'scienceworld'} & set(f.read_text().lower().split("'"))
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=200), st.text(max_size=200), st.text(max_size=80), st.text(max_size=300), st.text(max_size=100))
 def test_the_annotator_survives_anything(name, previous, action, text, look):

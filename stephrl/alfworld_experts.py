@@ -8,7 +8,7 @@ __all__ = ['SENTENCES', 'CHANCES', 'CLOSED', 'HELPERS', 'Wish', 'wish_of', 'coun
            'main']
 
 # %% ../nbs/04a_alfworld_experts.ipynb #c003
-import argparse, json, os, re, sys, tempfile
+import argparse, json, os, re, tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cache

@@ -11,7 +11,7 @@ __all__ = ['UNSEEN_PLANS', 'MISSING', 'OPENABLE', 'MEANS', 'LAMP_PLACES', 'MADE_
 # %% ../nbs/04b_alfworld_games.ipynb #c003
 import json, os, re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import util
 from pathlib import Path

@@ -8,7 +8,7 @@ __all__ = ['INSTALL', 'LOCK', 'NOTHING', 'check_python', 'engine_parts', 'symbol
 
 # %% ../nbs/03a_pddl.ipynb #c003
 import gc, sys, threading
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import cache, lru_cache
 from fastcore.basics import patch
 from .env import EnvError

@@ -4,16 +4,16 @@ from collections import Counter
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from stephrl.env import EnvError, TextEnv, load_suite, make_env
+from stephrl.env import EnvError, load_suite
 from stephrl.pddl import check_python, engine_parts
 
 try: engine_parts()
 except EnvError as e: pytest.skip(str(e), allow_module_level=True)
 
 from stephrl.alfworld import PUBLISHED, TYPES, ALFWorld, GameError, find_games, ranges, read_game, unranged
-from stephrl.alfworld_experts import HandcodedExpert, SearchExpert
+from stephrl.alfworld_experts import SearchExpert
 from stephrl.alfworld_games import UNSEEN_PLANS, floor_plan, generated_panel, known_games, made_games, plans, solved, walkthrough, write_games
-from stephrl.alfworld_rules import ALFWorldRules, form_of
+from stephrl.alfworld_rules import ALFWorldRules
 from stephrl.annotate import annotate
 from stephrl.audit import audit
 from stephrl.demos import collect_demos, play_expert

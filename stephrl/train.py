@@ -8,7 +8,6 @@ __all__ = ['QUICK_TASKS', 'PRESETS', 'STAGES', 'Config', 'ConfigError', 'Run', '
 # %% ../nbs/16_train.ipynb #c003
 import json, os, time
 from contextlib import contextmanager
-from itertools import product
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
@@ -48,10 +47,10 @@ class Config:
     holdout: int = 2                     # of them, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
+    high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = .7                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
-    drills: int = 0                      # copies of every demonstration's low-level steps and notes under random names, for learning to copy
-    high_drills: int = 0                 # the same of its subtasks, of which there are fewer
+    drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
@@ -65,8 +64,8 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, drills=1, high_drills=4, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_800_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+    quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
+                 shares=dict(high=.3, low=.4, progress=.3), evenness=1., clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                  rl=IQLConfig(max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
@@ -215,8 +214,9 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions') as todo:
         if todo:
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
+            more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
             learn += self.renamed(learn)
-            rows = to_rows(learn) + self.drills(learn)
+            rows = to_rows(learn) + more + self.drills(learn)
             for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
 
@@ -234,11 +234,12 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
 @patch
 def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
-    c, pool, rooms, out = self.config, name_pool(episodes), room_names(episodes), []
-    for high, copies in ((False, c.drills), (True, c.high_drills)):         # only the high level may be drilled with other rooms
-        for i, (n, e) in product(range(copies), enumerate(episodes)):
-            copy, names = drill(e, pool, f'{c.seed}/{i}/{n}', rooms if high else ())
-            out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
+    pool, rooms, out = name_pool(episodes), room_names(episodes), []
+    for i in range(self.config.drills):
+        for n, e in enumerate(episodes):
+            for high in (False, True):                                      # only the high level may be drilled with other rooms
+                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
+                out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
 # %% ../nbs/16_train.ipynb #c025

@@ -1,11 +1,12 @@
 """The notebooks are the source. This checks, in a scratch copy, that cleaning and exporting them changes nothing,
-that README.md is what nbs/index.ipynb says, and that no notebook is too large or keeps widget state.
+that README.md is what nbs/index.ipynb says, and that no notebook is too large, keeps widget state, or shows a path of its author's machine.
 `--write-readme` writes README.md instead."""
 import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+OWN = re.compile(r'(?<![\w.])(?:/[\w.-]+)*/(?:\.venv|site-packages)/|(?<![\w.])/(?:home|Users|root)/\w+')  # a path that only its author has
 
 
 def readme(index):
@@ -48,7 +49,9 @@ def main():
             wrong += [f'{folder}/{n}: differs after nbdev_clean and nbdev_export' for n in differing(ROOT/folder, copy/folder, pattern)]
     for nb in sorted([*ROOT.glob('nbs/*.ipynb'), *ROOT.glob('tutorials/*.ipynb')]):
         if nb.stat().st_size > 500_000: wrong.append(f'{nb.relative_to(ROOT)}: {nb.stat().st_size//1000} kB, more than 500')
-        if 'widgets' in json.loads(nb.read_text(encoding='utf8'))['metadata']: wrong.append(f'{nb.relative_to(ROOT)}: keeps widget state')
+        book = json.loads(nb.read_text(encoding='utf8'))
+        if 'widgets' in book['metadata']: wrong.append(f'{nb.relative_to(ROOT)}: keeps widget state')
+        if found := OWN.search('\n'.join(json.dumps(c.get('outputs', [])) for c in book['cells'])): wrong.append(f'{nb.relative_to(ROOT)}: an output holds {found[0]!r}, a path of the machine where it ran')
     if (ROOT/'README.md').read_text(encoding='utf8') != readme(ROOT/'nbs/index.ipynb'):
         wrong.append('README.md: differs from nbs/index.ipynb; run `make readme`')
     print('\n'.join(wrong) or 'notebooks, library and README agree')

@@ -7,6 +7,7 @@ __all__ = ['cloning_loss', 'deal', 'encode_table', 'clone', 'imitation']
 
 # %% ../nbs/10_bc.ipynb #c003
 import json
+from collections import Counter
 from dataclasses import replace
 import numpy as np, torch
 from .policy import Policy, token_batches
@@ -42,7 +43,8 @@ def deal(task:list[str], role:list[str], # (N,) of each row
     if not 0 <= evenness <= 1: raise ValueError(f'evenness: expected 0 to 1, found {evenness}')
     if missing := set(role) - set(shares): raise ValueError(f'shares: no share for the role {sorted(missing)[0]!r}; found {sorted(shares)}')
     key, draw, out = list(zip(task, role)), np.random.default_rng(seed), []
-    has = {k: sum(length[i] for i in range(len(key)) if key[i] == k) for k in dict.fromkeys(key)}
+    has = Counter()
+    for k, n in zip(key, length): has[k] += n
     part = {(t, r): shares[r]*n**(1 - evenness) for (t, r), n in has.items()}
     total = sum(part.values())
     for i, k in enumerate(key): out += [i]*int(tokens*part[k]/total/has[k] + draw.random())

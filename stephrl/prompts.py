@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ROLES', 'DONE', 'CONTINUE', 'one_line', 'observation_fields', 'high_prompt', 'high_target', 'parse_high',
            'low_prompt', 'low_target', 'parse_low', 'progress_prompt', 'progress_target', 'parse_progress',
-           'history_lines', 'flat_prompt', 'flat_header', 'flat_target', 'about_tokens']
+           'history_lines', 'flat_prompt', 'flat_header', 'flat_target', 'about_tokens', 'unfolded']
 
 # %% ../nbs/05_prompts.ipynb #c003
 import re
@@ -122,3 +122,8 @@ def flat_target(action:str)->str:
 def about_tokens(text:str)->int: # words, numbers digit by digit, and punctuation marks
     "A tokenizer-free estimate of the number of tokens."
     return len(re.findall(r'[^\W\d_]+|\d|[^\w\s]|_|\n', text))
+
+# %% ../nbs/05_prompts.ipynb #c027
+def unfolded(text:str)->str:
+    "The text with ranges of numbered things written out; at most three digits a number."
+    return re.sub(r'\b([a-z]+) (\d{1,3})-(\d{1,3})\b', lambda m: ', '.join(f'{m[1]} {i}' for i in range(int(m[2]), int(m[3]) + 1)) or m[0], text)

@@ -49,7 +49,7 @@ class Config:
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
-    evenness: float = .7                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
+    evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -65,7 +65,7 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), evenness=1., clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                  rl=IQLConfig(max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))

@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from itertools import accumulate
 from statistics import median
 from .episode import Call, Episode, Observation, Step, Subtask
-from .prompts import (about_tokens, flat_header, flat_prompt, high_prompt, high_target, history_lines, low_prompt, low_target, observation_fields,
+from .prompts import (about_tokens, unfolded, flat_header, flat_prompt, high_prompt, high_target, history_lines, low_prompt, low_target, observation_fields,
                              progress_prompt, progress_target)
 
 # %% ../nbs/15_view_model.ipynb #c008
@@ -123,13 +123,10 @@ def expected_calls(ep:Episode, t:int, # an annotated episode, a step
     return [Call(r, p, c, count_tokens(p), count_tokens(c)) for r, p, c in made]
 
 # %% ../nbs/15_view_model.ipynb #c033
-def _each(text): # 'drawer 1-3' -> 'drawer 1, drawer 2, drawer 3'
-    return re.sub(r'\b([a-z]+) (\d{1,3})-(\d{1,3})\b', lambda m: ', '.join(f'{m[1]} {i}' for i in range(int(m[2]), int(m[3]) + 1)) or m[0], text)
-
 def _facts(note): # 'In the hall. [Checked: a, b]' -> {'Checked: a', 'Checked: b'}
-    return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', _each(note)) for item in items.split(',') if item.strip()}
+    return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', unfolded(note)) for item in items.split(',') if item.strip()}
 
-def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', _each(text))}
+def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', unfolded(text))}
 
 def _invented(text, *sources): # numbers in `text` that no source holds, as words
     known = _numbers(*sources)

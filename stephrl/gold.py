@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LEFT_OUT', 'QUICK', 'FEWER_SEEN', 'scienceworld_panel', 'scienceworld_panels', 'gold_score', 'measure_gold',
-           'ceiling', 'main']
+           'ceiling', 'Scores', 'main']
 
 # %% ../nbs/06a_gold.ipynb #c003
-import argparse
+import argparse, json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +50,11 @@ def gold_score(env, task:str, variation, tries:int=4)->float: # 0-100
             if n == tries - 1: raise
 
 def measure_gold(suite:Suite, workers:int=2, # processes
-                 known:dict|None=None, # {(task, variation): score}, not played again
+                 known:dict|None=None, # {(task, variation): score}, not played again; filled as scores come in, so that an interrupted measurement keeps them
                  progress:bool=True # show a bar
                 )->Suite: # with `gold` and the command that made it
     "Measure the ceiling of a panel. Raises `EnvError` when the panel is another version's."
-    cls, known = env_class(suite.env), dict(known or {})
+    cls, known = env_class(suite.env), {} if known is None else known
     suite.check_version(cls)
     jobs = [e for e in suite.episodes if tuple(e) not in known]
     kwargs = dict(simplification=suite.simplification) if suite.simplification else {}
@@ -70,11 +70,32 @@ def ceiling(suite:Suite # with gold scores
     return {'all': sum(suite.gold)/len(suite.gold)} | {t: sum(s)/len(s) for t, s in by.items()}
 
 # %% ../nbs/06a_gold.ipynb #c015
+class Scores(dict):
+    "Gold scores of one set of rules, each written to a file as it comes: {(task, variation): score}."
+    def __init__(self, path:Path, suite:Suite): # whose rules
+        super().__init__()
+        self.path, self.rules = path, [suite.env, suite.version, suite.simplification, suite.step_limit]
+        for line in path.read_text(encoding='utf8').splitlines() if path.is_file() else []:
+            try: rules, task, variation, score = json.loads(line)
+            except ValueError: continue                # cut off while it was written: it will be played again
+            if rules == self.rules: dict.__setitem__(self, (task, variation), score)
+
+    def __setitem__(self, episode, score):
+        with open(self.path, 'a', encoding='utf8') as f: f.write(json.dumps([self.rules, *episode, score]) + '\n')
+        super().__setitem__(episode, score)
+
+    def take_over(self, suites): # from panels that have been measured under the same rules
+        for s in suites:
+            if s.gold and [s.env, s.version, s.simplification, s.step_limit] == self.rules: self.update(zip(s.episodes, s.gold))
+        return self
+
+# %% ../nbs/06a_gold.ipynb #c017
 def main(argv=None):
-    "Make panels (no names) or measure the ceilings of those named ('all' for all)."
+    "Make panels (no names) or measure the ceilings of those named ('all' for all). Interrupted, the same command goes on where it was."
     p = argparse.ArgumentParser(prog='python -m stephrl.gold', description=main.__doc__)
     p.add_argument('names', nargs='*', help='panels, or all; none: make the panel files anew')
     p.add_argument('--workers', type=int, default=2)
+    p.add_argument('--keep', action='store_true', help='do not play what any panel there has a score for')
     p.add_argument('--dir', type=Path, default=PANELS, help='where the panel files are')
     args = p.parse_args(argv)
     if not args.names:
@@ -82,11 +103,11 @@ def main(argv=None):
         for s in scienceworld_panels(with_env): print(save_suite(s, args.dir/f'{s.name}.json'), len(s))
         with_env.close()
     names = ['all30_seen', 'all30', 'seen', 'unseen', 'quick', 'quick_select', 'all30_select'] if args.names == ['all'] else args.names
-    known = {}
-    for n in names:
-        path = args.dir/f'{n}.json'
-        s = measure_gold(load_suite(path if path.is_file() else n), args.workers, known)
-        known |= dict(zip(s.episodes, s.gold))
-        print(save_suite(s, path), f'gold {ceiling(s)["all"]:.1f}', flush=True)
+    suites = [load_suite(path if (path := args.dir/f'{n}.json').is_file() else n) for n in names]
+    measured = [load_suite(path) for path in sorted(args.dir.glob('*.json'))] if args.keep else []
+    for s in suites:
+        s = measure_gold(s, args.workers, Scores(partial := args.dir/'gold.partial.jsonl', s).take_over(measured))
+        print(save_suite(s, args.dir/f'{s.name}.json'), f'gold {ceiling(s)["all"]:.1f}', flush=True)
+    partial.unlink(missing_ok=True)
 
 if __name__ == '__main__' and '__file__' in globals(): main() # not in a notebook

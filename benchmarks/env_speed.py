@@ -6,20 +6,50 @@ Every gold path is replayed in three environments at once: one of ours that neve
 own wrapper, which cannot do otherwise. They take each action one right after the other, in changing order, so that whatever else the machine is doing
 hits all of them alike. Times are milliseconds: wall clock, and beside it processor time (ours plus Java's), which a busy machine disturbs less. What counts
 is the ratio. No test asserts any of this.
+
+That the two lists are the same is checked at every step, element by element (`reset task`, which ours leaves out, apart). For that they have to draw the same lots:
+where several names fit an object, the simulator lists it under any of them, and the shipped wrapper, asked twice about one state, gives two answers
+(`shipped_agrees_with_itself`). So its random generator is seeded as ours is, before the step and before the list, outside the time that is measured, and its Java
+numbers objects as ours does (`--as-shipped`: it does not; then the times are those of the plain wrapper, and some lists differ in words).
 """
 import argparse, json, os, platform, random, statistics, sys, time
 from pathlib import Path
 import psutil
-from stephrl.scienceworld import ScienceWorld, find_java
+from scienceworld import ScienceWorldEnv
+from stephrl.scienceworld import JAVA_OPTIONS, ScienceWorld, find_java, seed_of
 
 TASKS = ['boil', 'chemistry-mix', 'chemistry-mix-paint-secondary-color', 'find-animal', 'grow-plant', 'identify-life-stages-1',
          'lifespan-longest-lived-then-shortest-lived', 'power-component', 'test-conductivity', 'use-thermometer']
 
-def shipped():
-    "ScienceWorld's own wrapper; it starts plain `java`, so ours has to be on the path."
-    os.environ['PATH'] = os.path.dirname(find_java()) + os.pathsep + os.environ['PATH']
-    from scienceworld import ScienceWorldEnv
-    return ScienceWorldEnv(envStepLimit=10**9)
+SAME_ORDER = ' '.join(o for o in JAVA_OPTIONS if 'Experimental' in o or 'hashCode' in o)
+
+class Shipped(ScienceWorldEnv):
+    "ScienceWorld's own wrapper, with the lots of ours: nothing else of it is changed."
+    def __init__(self, java_options=SAME_ORDER):
+        os.environ['PATH'] = os.path.dirname(find_java()) + os.pathsep + os.environ['PATH']    # it starts plain `java`
+        before = os.environ.get('JAVA_TOOL_OPTIONS')
+        os.environ['JAVA_TOOL_OPTIONS'] = f"{before or ''} {java_options}".strip()
+        super().__init__(envStepLimit=10**9)
+        if before is None: del os.environ['JAVA_TOOL_OPTIONS']
+        else: os.environ['JAVA_TOOL_OPTIONS'] = before
+        self.lots, self.uncounted = getattr(getattr(self._gateway.jvm.scala.util, 'Random$'), 'MODULE$'), 0.
+
+    def begin(self, task, variation):
+        self.load(task, variation, '')
+        self.actions = 0
+        self.reset()
+
+    def draw(self): self.lots.setSeed(seed_of(self.variationIdx, 0, self.actions))
+
+    def act(self, action): # as `step`, which is what is timed
+        self.actions += 1
+        return self.step(action)
+
+    def get_valid_action_object_combinations(self): # `step` calls this at its end
+        began = time.perf_counter()
+        self.draw()
+        self.uncounted = 1000*(time.perf_counter() - began)
+        return super().get_valid_action_object_combinations()
 
 def on_cpu(pid): # ms that a process has spent on a processor, all threads (Linux)
     try: return sum(int(p.read_text().split()[0]) for p in Path(f'/proc/{pid}/task').glob('*/schedstat'))/1e6
@@ -33,19 +63,24 @@ def timed(f, java):
     return wall, on_cpu(java) + on_cpu(os.getpid()) - busy, out
 
 def replay(task, variation, plain, listed, theirs, rng, most):
-    "Times of every action of one gold path, and whether the two lists were the same."
+    "Times of every action of one gold path, and whether the lists were the same."
     path = plain.gold_path(task, variation)[:most]
     plain.reset(task, variation); listed.reset(task, variation)
-    theirs.load(task, variation, ''); theirs.reset()
+    theirs.begin(task, variation)
     rows = []
     for action in path:
-        runs = dict(plain=lambda: plain.step(action), listed=lambda: (listed.step(action), listed.valid_actions() if listed.playing else None), shipped=lambda: theirs.step(action))
-        order = rng.sample(list(runs), 3)
-        out = {k: timed(runs[k], (theirs._gateway.java_process if k == 'shipped' else plain.jvm.process).pid) for k in order}
-        valid, other = out['listed'][2][1], out['shipped'][2][3]['valid']
-        if plain.playing and listed.playing: rows.append({k: t for k, (t, _, _) in out.items()} | {f'{k}_cpu': t for k, (_, t, _) in out.items()} | dict(n_valid=len(valid), same=set(valid) == set(other) - {'reset task'}))
-        else: break
+        runs = dict(plain=lambda: plain.step(action), listed=lambda: (listed.step(action), listed.valid_actions() if listed.playing else None), shipped=lambda: theirs.act(action))
+        theirs.draw()
+        out = {k: timed(runs[k], (theirs._gateway.java_process if k == 'shipped' else plain.jvm.process).pid) for k in rng.sample(list(runs), 3)}
+        if not (plain.playing and listed.playing): break
+        valid, other = out['listed'][2][1], without_reset(out['shipped'][2][3]['valid'])
+        again = without_reset(ScienceWorldEnv.get_valid_action_object_combinations(theirs))     # not counted: the same wrapper, the same state, asked once more
+        wall = {k: t for k, (t, _, _) in out.items()}
+        rows.append(wall | dict(shipped=wall['shipped'] - theirs.uncounted) | {f'{k}_cpu': t for k, (_, t, _) in out.items()} |
+                    dict(n_valid=len(valid), same=set(valid) == set(other), same_order=valid == other, itself=set(again) == set(other)))
     return rows
+
+def without_reset(actions): return [a for a in actions if a != 'reset task']
 
 def summary(rows, key):
     x = sorted(r[key] for r in rows if r[key] == r[key])
@@ -57,8 +92,9 @@ def main():
     p.add_argument('--tasks', type=int, default=len(TASKS), help='how many tasks')
     p.add_argument('--most', type=int, default=60, help='actions per gold path at most')
     p.add_argument('--seed', type=int, default=0)
+    p.add_argument('--as-shipped', action='store_true', help="leave the shipped wrapper's Java options alone")
     args = p.parse_args()
-    rng, theirs = random.Random(args.seed), shipped()
+    rng, theirs = random.Random(args.seed), Shipped('' if args.as_shipped else SAME_ORDER)
     plain, listed = ScienceWorld(step_limit=None), ScienceWorld(step_limit=None)
     replay('power-component', 1, plain, listed, theirs, rng, args.most)     # not counted: Java compiles what is used often
     load = os.getloadavg()[0]
@@ -68,14 +104,14 @@ def main():
         processor_time={k: summary(rows, f'{c}_cpu') for k, c in (('without_list', 'plain'), ('with_list', 'listed'), ('shipped', 'shipped'))},
         without_list=summary(rows, 'plain'), with_list=summary(rows, 'listed'), shipped=summary(rows, 'shipped'),
         ratio_without=round(sum(r['plain'] for r in rows)/sum(r['shipped'] for r in rows), 3), ratio_with=round(sum(r['listed'] for r in rows)/sum(r['shipped'] for r in rows), 3),
-        valid_actions=summary(rows, 'n_valid'), same_list=round(statistics.mean(r['same'] for r in rows), 3),
+        valid_actions=summary(rows, 'n_valid'), **{name: round(statistics.mean(r[k] for r in rows), 3) for name, k in (('same_list', 'same'), ('same_list_in_the_same_order', 'same_order'), ('shipped_agrees_with_itself', 'itself'))},
         per_task={t: {k: summary(rs, k)['mean'] for k in ('plain', 'listed', 'shipped')} for t, rs in per_task.items()},
         java_memory_mb=dict(ours_two_worlds=round(psutil.Process(plain.jvm.process.pid).memory_info().rss/2**20), shipped_one=round(psutil.Process(theirs._gateway.java_process.pid).memory_info().rss/2**20)),
         machine=dict(cpus=os.cpu_count(), processor=platform.processor() or platform.machine(), system=platform.platform(), python=platform.python_version(), java=find_java().split('site-packages/')[-1],
                      load_average_at_start=round(load, 1)))
     for k in ('without_list', 'with_list', 'shipped'): print(f'{k:14} {result[k]}')
     for k, x in result['processor_time'].items(): print(f'{k:14} {x}  processor time')
-    print(f"without the list {result['ratio_without']:.2f}, with it {result['ratio_with']:.2f} of the shipped step; the same list in {result['same_list']:.0%} of the steps; load {load:.1f}")
+    print(f"without the list {result['ratio_without']:.2f}, with it {result['ratio_with']:.2f} of the shipped step; the same list in {result['same_list']:.1%} of the steps (the shipped one, asked twice: {result['shipped_agrees_with_itself']:.1%}); load {load:.1f}")
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
     plain.close(); listed.close(); theirs.close()

@@ -1,5 +1,6 @@
 "The real simulator: its faults, its neighbours, its texts. Java machines are started and killed here."
 import json, logging, os, random, signal, subprocess, sys, textwrap, threading, time
+from pathlib import Path
 import psutil, pytest
 from stephrl.env import EnvDied, EnvError, TextEnv
 from stephrl.scienceworld import SIMPLIFICATIONS, ScienceWorld, is_valid, subgoals_met
@@ -82,10 +83,37 @@ def test_long_waits_do_not_end_an_episode():
 
 def test_valid_actions_are_the_simulators_without_reset(env):
     env.reset('find-animal', 0)
+    env.jvm.seed(env.variation, env.seed, env.n_actions)
     plain = list(env.sim.getValidActionObjectCombinations())
     assert 'reset task' in plain and set(env.valid_actions()) == set(plain) - {'reset task'}
     for a in random.Random(0).sample(env.valid_actions(), 5):
         if env.playing and not a.startswith('focus'): assert env.step(a)[4]['valid'], a
+
+def test_a_state_has_one_list_of_valid_actions_however_often_it_is_asked():
+    with ScienceWorld() as a, ScienceWorld() as b:
+        for e in (a, b): e.reset('grow-plant', 0)
+        for action in ('open door to kitchen', 'go to kitchen', 'look around'):
+            for e in (a, b): e.step(action)
+            assert a.valid_actions() == a.valid_actions() == b.valid_actions()
+        for _ in range(3): a.valid_actions()                                   # asking changes nothing that comes after
+        ours, other = (e.step('open cupboard') for e in (a, b))
+        assert ours == other
+
+@pytest.mark.parametrize('task', ['chemistry-mix-paint-secondary-color', 'grow-plant', 'use-thermometer'])
+def test_valid_actions_are_those_of_the_shipped_wrapper(env, task, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1]/'benchmarks')
+    from env_speed import Shipped, without_reset
+    variation, theirs = env.variations(task, 'train')[0], Shipped()
+    try:
+        env.reset(task, variation)
+        theirs.begin(task, variation)
+        for action in env.gold_path(task, variation)[:20]:
+            theirs.draw()
+            env.step(action)
+            info = theirs.act(action)[3]
+            if not env.playing: break
+            assert env.valid_actions() == without_reset(info['valid']), action
+    finally: theirs.close()
 
 def test_subgoal_table_stays_inside(env):
     o, info = env.reset('find-animal', 0)

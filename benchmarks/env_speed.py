@@ -86,6 +86,10 @@ def summary(rows, key):
     x = sorted(r[key] for r in rows if r[key] == r[key])
     return dict(mean=round(statistics.mean(x), 2), median=round(statistics.median(x), 2), p95=round(x[int(.95*(len(x)-1))], 2))
 
+def quantiles(x): # median, and where the middle nine tenths lie
+    x = sorted(x)
+    return [x[int(q*(len(x)-1))] for q in (.5, .05, .95)]
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--out', default='results/env_speed.json')
@@ -104,6 +108,8 @@ def main():
         processor_time={k: summary(rows, f'{c}_cpu') for k, c in (('without_list', 'plain'), ('with_list', 'listed'), ('shipped', 'shipped'))},
         without_list=summary(rows, 'plain'), with_list=summary(rows, 'listed'), shipped=summary(rows, 'shipped'),
         ratio_without=round(sum(r['plain'] for r in rows)/sum(r['shipped'] for r in rows), 3), ratio_with=round(sum(r['listed'] for r in rows)/sum(r['shipped'] for r in rows), 3),
+        ratio_with_processor_time=round(sum(r['listed_cpu'] for r in rows)/sum(r['shipped_cpu'] for r in rows), 3),
+        ratio_with_paired={k: round(x, 3) for k, x in zip(('median', 'p5', 'p95'), quantiles([r['listed']/r['shipped'] for r in rows]))},
         valid_actions=summary(rows, 'n_valid'), **{name: round(statistics.mean(r[k] for r in rows), 3) for name, k in (('same_list', 'same'), ('same_list_in_the_same_order', 'same_order'), ('shipped_agrees_with_itself', 'itself'))},
         per_task={t: {k: summary(rs, k)['mean'] for k in ('plain', 'listed', 'shipped')} for t, rs in per_task.items()},
         java_memory_mb=dict(ours_two_worlds=round(psutil.Process(plain.jvm.process.pid).memory_info().rss/2**20), shipped_one=round(psutil.Process(theirs._gateway.java_process.pid).memory_info().rss/2**20)),
@@ -111,7 +117,7 @@ def main():
                      load_average_at_start=round(load, 1)))
     for k in ('without_list', 'with_list', 'shipped'): print(f'{k:14} {result[k]}')
     for k, x in result['processor_time'].items(): print(f'{k:14} {x}  processor time')
-    print(f"without the list {result['ratio_without']:.2f}, with it {result['ratio_with']:.2f} of the shipped step; the same list in {result['same_list']:.1%} of the steps (the shipped one, asked twice: {result['shipped_agrees_with_itself']:.1%}); load {load:.1f}")
+    print(f"without the list {result['ratio_without']:.2f}, with it {result['ratio_with']:.2f} of the shipped step (step by step, the median is {result['ratio_with_paired']['median']:.2f}); the same list in {result['same_list']:.1%} of the steps (the shipped one, asked twice: {result['shipped_agrees_with_itself']:.1%}); load {load:.1f}")
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     Path(args.out).write_text(json.dumps(result, indent=1) + '\n')
     plain.close(); listed.close(); theirs.close()

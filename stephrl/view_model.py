@@ -8,23 +8,24 @@ __all__ = ['OUTCOMES', 'visible', 'marked_words', 'marked_lines', 'is_new_room',
            'unpack']
 
 # %% ../nbs/15_view_model.ipynb #c003
-import gzip, json, re
+import gzip, json, math, re
 from difflib import SequenceMatcher
 from itertools import accumulate
 from statistics import median
 from .episode import Call, Episode, Observation, Step, Subtask
-from .prompts import (about_tokens, unfolded, flat_header, flat_prompt, high_prompt, high_target, history_lines, low_prompt, low_target, observation_fields,
-                             progress_prompt, progress_target)
+from .prompts import (about_tokens, unfolded, flat_header, flat_prompt, high_prompt, high_target, history_lines, low_prompt,
+                             low_target, observation_fields, progress_prompt, progress_target)
 
-# %% ../nbs/15_view_model.ipynb #c008
-_INVISIBLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\ufff9-\ufffb]')
+# %% ../nbs/15_view_model.ipynb #c009
+_INVISIBLE = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e'
+                        '\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]')
 
 def visible(text:str # anything a model or an environment wrote
            )->str:
-    "`text` with control, direction and lone surrogate characters written out as `⟨U+202E⟩`; line breaks and tabs stay."
+    "`text` with what nobody can see (control, direction, tags, lone surrogates) written as `⟨U+202E⟩`; line breaks and tabs stay."
     return _INVISIBLE.sub(lambda m: f'⟨U+{ord(m[0]):04X}⟩', text.replace('\r\n', '\n'))
 
-# %% ../nbs/15_view_model.ipynb #c011
+# %% ../nbs/15_view_model.ipynb #c012
 def _words(text): return re.findall(r'[\w.-]*\w\s*|[^\w\s]\s*|\s+', text) # a word keeps the white space after it
 
 def _same_ends(a, b): # how many words are equal at the beginning and at the end
@@ -37,7 +38,7 @@ def marked_words(before:str, after:str # two versions of a short text
                 )->list: # of [kind, text]; kind is '=', '+' or '-'
     "What changed from `before` to `after`, word by word."
     if before == after: return [['=', after]] if after else []
-    if not before or not after or len(before) + len(after) > 4000: return [[k, s] for k, s in (('-', before), ('+', after)) if s]
+    if not before or not after or len(before) + len(after) > 4000: return [m for m in (['-', before], ['+', after]) if m[1]]
     a, b = _words(before), _words(after)
     i, j = _same_ends(a, b)
     old, new, out = a[i:len(a)-j], b[i:len(b)-j], [['=', ''.join(b[:i])]]
@@ -56,7 +57,7 @@ def _joined(marks): # neighbours of one kind become one, empty ones go
             elif s: out.append([k, s])
     return out
 
-# %% ../nbs/15_view_model.ipynb #c014
+# %% ../nbs/15_view_model.ipynb #c015
 def _closest(line, gone): # the line that this one replaces, or ''
     key = lambda s: line.split()[:2] == s.split()[:2]
     return next((g for g in gone if key(g)), '')
@@ -78,28 +79,29 @@ def marked_lines(before:str, after:str # two looks at a room, or two inventories
         out += [m for m in marked_words(near, line) if m[0] != '-'] + [['=', end]]
     return _joined(out) + [['-', g.strip()] for g in gone if g.strip()]
 
-# %% ../nbs/15_view_model.ipynb #c016
+# %% ../nbs/15_view_model.ipynb #c017
 def is_new_room(before:str, after:str)->bool: # two looks
     "Did the agent change rooms between the two looks (other first line)?"
     return bool(after) and before.split('\n')[0] != after.split('\n')[0]
 
-# %% ../nbs/15_view_model.ipynb #c019
+# %% ../nbs/15_view_model.ipynb #c020
 def same_text(a:str, b:str)->bool:
     "Are two texts equal but for white space?"
     return ' '.join(a.split()) == ' '.join(b.split())
 
-def _told(text, *rooms): # an answer, unless it is a room that is shown anyway
-    return '(the room, as shown here)' if text.strip() and any(same_text(text, r) for r in rooms) else visible(text)
+def _told(text, *rooms): # an answer; None: it is a room that is shown anyway
+    return None if text.strip() and any(same_text(text, r) for r in rooms) else visible(text)
 
-# %% ../nbs/15_view_model.ipynb #c024
+# %% ../nbs/15_view_model.ipynb #c025
 def full_history_tokens(ep:Episode,
                         count_tokens=about_tokens # text -> number of tokens
                        )->list[int]: # one number a step
     "Prompt tokens of an agent that reads the whole history, at every step of this episode. Linear in the number of steps."
-    past = accumulate((count_tokens(history_lines(s.observation, s.action)) for s in ep.steps), initial=count_tokens(flat_header(ep.description)))
+    lines = (count_tokens(history_lines(s.observation, s.action)) for s in ep.steps)
+    past = accumulate(lines, initial=count_tokens(flat_header(ep.description)))
     return [p + count_tokens(observation_fields(s.observation) + '\nAction:') for p, s in zip(past, ep.steps)]
 
-# %% ../nbs/15_view_model.ipynb #c027
+# %% ../nbs/15_view_model.ipynb #c028
 def token_counter(ep:Episode,
                   count_tokens=None # the policy's own: text -> number of tokens; None: estimate
                  )->tuple: # (function, label: what the numbers are)
@@ -110,21 +112,23 @@ def token_counter(ep:Episode,
     scale = sum(c.prompt_tokens for c in sample) / max(1, sum(about_tokens(c.prompt) for c in sample))
     return lambda text: round(scale*about_tokens(text)), "estimated: words and marks, scaled to this agent's own counts"
 
-# %% ../nbs/15_view_model.ipynb #c030
+# %% ../nbs/15_view_model.ipynb #c031
 def expected_calls(ep:Episode, t:int, # an annotated episode, a step
                    count_tokens=about_tokens)->list[Call]: # [] where the episode has no subtasks
     "The calls that a step-level agent would make at step `t` if it did and wrote what the episode says."
     s, g, after = ep.steps[t], ep.subtask_of(t), ep.observation_after(t)
     if not g: return []
     done = ep.subtasks[:s.subtask]
-    made = [('high', high_prompt(ep.description, [h.name for h in done], done[-1].final_progress if done else '', s.observation), high_target(g.name))] if g.start == t else []
+    names, last = [h.name for h in done], done[-1].final_progress if done else ''
+    made = [('high', high_prompt(ep.description, names, last, s.observation), high_target(g.name))] if g.start == t else []
     made += [('low', low_prompt(g.name, s.progress, s.observation), low_target(s.action, s.done)),
              ('progress', progress_prompt(g.name, s.progress, s.action, after), progress_target(s.next_progress))]
     return [Call(r, p, c, count_tokens(p), count_tokens(c)) for r, p, c in made]
 
-# %% ../nbs/15_view_model.ipynb #c033
+# %% ../nbs/15_view_model.ipynb #c034
 def _facts(note): # 'In the hall. [Checked: a, b]' -> {'Checked: a', 'Checked: b'}
-    return {f'{key.strip()}: {item.strip()}' for key, items in re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', unfolded(note)) for item in items.split(',') if item.strip()}
+    lists = re.findall(r'\[([^:\[\]]+):([^\[\]]*)\]', unfolded(note))
+    return {f'{key.strip()}: {item.strip()}' for key, items in lists for item in items.split(',') if item.strip()}
 
 def _numbers(*texts): return {float(n) for text in texts for n in re.findall(r'\d+(?:\.\d+)?', unfolded(text))}
 
@@ -145,63 +149,73 @@ def _low_issues(ep, t):
 def _high_issues(ep, t):
     g = ep.subtask_of(t)
     if not g or g.start != t: return
-    if any(h.name == g.name and not (h.verified or h.said_done and h.verified is None) for h in ep.subtasks[:ep.steps[t].subtask]):
-        yield 'gives a subtask again that was left unfinished'
     k = ep.steps[t].subtask
-    said = [h.name for h in ep.subtasks[:k]] + [ep.subtasks[k-1].final_progress if k > 0 else '']
-    if new := _invented(g.name, ep.description, *said, *_in_sight(ep.steps[t].observation)): yield f'the subtask says {new}, which nothing here says'
+    before = ep.subtasks[:k]
+    if any(h.name == g.name and not (h.verified or h.said_done and h.verified is None) for h in before):
+        yield 'gives a subtask again that was left unfinished'
+    said = [h.name for h in before] + [h.final_progress for h in before[-1:]]
+    new = _invented(g.name, ep.description, *said, *_in_sight(ep.steps[t].observation))
+    if new: yield f'the subtask says {new}, which nothing here says'
 
 def _progress_issues(ep, t):
     s = ep.steps[t]
     lost = _facts(s.progress) - _facts(s.next_progress)
     if lost and s.next_progress and not any(k.startswith('Route') for k in lost): yield f'the note lost {sorted(lost)[0]}'
     g, after = ep.subtask_of(t), ep.observation_after(t)
-    if new := _invented(s.next_progress, s.progress, s.action, g.name if g else '', *_in_sight(s.observation), *_in_sight(after)): yield f'the note says {new}, which nothing here says'
+    new = _invented(s.next_progress, s.progress, s.action, g.name if g else '', *_in_sight(s.observation), *_in_sight(after))
+    if new: yield f'the note says {new}, which nothing here says'
     if not s.next_progress and any(c.role == 'progress' for c in s.calls): yield 'wrote an empty note'
 
-# %% ../nbs/15_view_model.ipynb #c036
+# %% ../nbs/15_view_model.ipynb #c037
 def issues(ep:Episode, t:int # step, 0-based
           )->list[dict]: # of dict(role, text), high before low before progress
     "Signs that something went wrong at this step, each with the role it belongs to."
     kinds = dict(high=_high_issues, low=_low_issues, progress=_progress_issues)
     return [dict(role=r, text=text) for r, f in kinds.items() for text in f(ep, t)]
 
-# %% ../nbs/15_view_model.ipynb #c042
+# %% ../nbs/15_view_model.ipynb #c044
 OUTCOMES = dict(success='solved', partial='partly', failure='failed', crash='crashed')
 
 def outcome(ep:Episode)->str: # a key of OUTCOMES
     "How the episode ended: full score, some score, none, or a crash."
     return 'crash' if ep.error else 'success' if ep.score >= 99.5 else 'partial' if ep.score > 0 else 'failure'
 
-# %% ../nbs/15_view_model.ipynb #c044
+# %% ../nbs/15_view_model.ipynb #c046
 def summary(ep:Episode)->dict: # what the list of episodes shows
     "One row: cheap to make, so that a thousand episodes open at once."
     found = [(t, i) for t in range(len(ep.steps)) for i in issues(ep, t)]
     blame = '' if outcome(ep) == 'success' or not found else found[0][1]['role']
-    tokens = ep.tokens()
-    return dict(id=ep.id, env=f'{ep.env} {ep.version}', task=visible(ep.task), variation=visible(str(ep.variation)), split=ep.split, source=visible(ep.source), score=round(ep.score, 1), outcome=outcome(ep),
-                steps=len(ep.steps), read=sum(p for p, _ in tokens.values()), wrote=sum(w for _, w in tokens.values()), invalid=sum(not s.valid for s in ep.steps),
-                blame=blame, issues=len(found), seed=ep.seed)
+    read, wrote = (sum(n[k] for n in ep.tokens().values()) for k in (0, 1))
+    texts = dict(id=ep.id, env=f'{ep.env} {ep.version}', task=ep.task, variation=str(ep.variation), split=ep.split, source=ep.source)
+    return {k: visible(v) for k, v in texts.items()} | dict(
+        score=round(ep.score, 1), outcome=outcome(ep), steps=len(ep.steps), read=read, wrote=wrote,
+        invalid=sum(not s.valid for s in ep.steps), blame=blame, issues=len(found), seed=ep.seed)
 
-# %% ../nbs/15_view_model.ipynb #c047
+# %% ../nbs/15_view_model.ipynb #c049
+_VALUES = 'logprob', 'value', 'q', 'advantage'
+
 def _call_view(c):
     out = dict(role=visible(c.role), prompt=visible(c.prompt), completion=visible(c.completion), read=c.prompt_tokens, wrote=c.completion_tokens)
-    return out | {k: round(v, 4) for k in ('logprob', 'value', 'q', 'advantage') if (v := getattr(c, k)) is not None}
+    return out | {k: round(v, 4) for k in _VALUES if (v := getattr(c, k)) is not None}
 
 def step_view(ep:Episode, t:int, # step, 0-based
               calls:list[Call]|None=None # shown in the place of the step's own
              )->dict:
-    "What the viewer shows at step `t`: seen, note before and after, done, answered, earned, read, written, signs of trouble."
+    "What is shown at step `t`: seen, note before and after, done, answered, earned, read, written, signs of trouble."
     s, o, after = ep.steps[t], ep.steps[t].observation, ep.observation_after(t)
     before = ep.steps[t-1].observation if t else Observation()
     marks = lambda a, b: marked_lines(visible(a), visible(b))
-    out = dict(action=visible(s.action), valid=s.valid, done=s.done, reward=round(s.reward, 4), score=round(s.score, 2), subtask=s.subtask, new_room=bool(t) and is_new_room(before.look, o.look),
-               text=_told(o.text, o.look), look=marks(before.look, o.look), inventory=marks(before.inventory, o.inventory), answer=_told(after.text, o.look),
-               note=visible(s.progress), note_after=marked_words(visible(s.progress), visible(s.next_progress)), calls=[_call_view(c) for c in (s.calls if calls is None else calls)], issues=issues(ep, t))
-    if s.info: out['info'] = visible(json.dumps(s.info, ensure_ascii=False, indent=1, default=str))
+    out = dict(action=visible(s.action), valid=s.valid, done=s.done, reward=round(s.reward, 4), score=round(s.score, 2), subtask=s.subtask)
+    out |= dict(text=_told(o.text, o.look), look=marks(before.look, o.look), inventory=marks(before.inventory, o.inventory),
+                answer=_told(after.text, o.look), new_room=bool(t) and is_new_room(before.look, o.look))
+    out |= dict(note=visible(s.progress), note_after=marked_words(visible(s.progress), visible(s.next_progress)),
+                calls=[_call_view(c) for c in (s.calls if calls is None else calls)], issues=issues(ep, t))
+    if s.info: out['info'] = _json(s.info)
     return out
 
-# %% ../nbs/15_view_model.ipynb #c050
+def _json(x): return visible(json.dumps(x, ensure_ascii=False, indent=1, default=str))
+
+# %% ../nbs/15_view_model.ipynb #c052
 def _subtask_view(g):
     state = {True: 'verified', False: 'not done', None: 'said done' if g.said_done else 'open'}[g.verified]
     return dict(name=visible(g.name), start=g.start, end=g.end, final_note=visible(g.final_progress), state=state)
@@ -214,19 +228,21 @@ def episode_view(ep:Episode,
     expected = not ep.tokens() and bool(ep.subtasks)
     steps = [step_view(ep, t, expected_calls(ep, t, count) if expected else None) for t in range(len(ep.steps))]
     final = {k: visible(getattr(ep.final, k)) for k in ('text', 'look', 'inventory')}
-    return dict(summary=summary(ep), description=visible(ep.description), terminated=ep.terminated, truncated=ep.truncated, step_limit=ep.step_limit, simplification=ep.simplification,
-                error=visible(ep.error or ''), meta=visible(json.dumps(ep.meta, ensure_ascii=False, indent=1, default=str)) if ep.meta else '',
-                subtasks=[_subtask_view(g) for g in ep.subtasks], steps=steps, expected=expected, final=final,
+    return dict(summary=summary(ep), description=visible(ep.description), steps=steps, subtasks=[_subtask_view(g) for g in ep.subtasks],
+                final=final, terminated=ep.terminated, truncated=ep.truncated, step_limit=ep.step_limit, expected=expected,
+                simplification=visible(ep.simplification), error=visible(ep.error or ''), meta=_json(ep.meta) if ep.meta else '',
                 full_history=full_history_tokens(ep, count), full_history_label=label)
 
-# %% ../nbs/15_view_model.ipynb #c054
-_TEXTS = {'prompt', 'completion', 'text', 'answer', 'note', 'final_note', 'info', 'look', 'inventory', 'action', 'description'}
+# %% ../nbs/15_view_model.ipynb #c056
+_TEXTS = {'prompt', 'completion', 'text', 'answer', 'note', 'final_note', 'info', 'action', 'description'}
+_MARKED = {'look', 'inventory', 'note_after'}
 
 def _encode(x, number, key=''):
     if isinstance(x, dict): return {k: _encode(v, number, k) for k, v in x.items()}
-    if key in ('look', 'inventory', 'note_after') and isinstance(x, list): return [[k, _encode(s, number, 'text')] for k, s in x]
+    if key in _MARKED and isinstance(x, list): return [[k, _encode(s, number, 'text')] for k, s in x]
     if isinstance(x, list): return [_encode(v, number) for v in x]
-    return [number.setdefault(line, len(number)) for line in x.split('\n')] if key in _TEXTS and isinstance(x, str) else x
+    if isinstance(x, float) and not math.isfinite(x): return None
+    return [number.setdefault(line, len(number)) for line in x.split('\n')] if key in _TEXTS|_MARKED and isinstance(x, str) else x
 
 def pack(view:dict # of `episode_view`
         )->bytes: # gzip of JSON
@@ -235,11 +251,11 @@ def pack(view:dict # of `episode_view`
     body = _encode(view, number)
     return gzip.compress(json.dumps(dict(lines=list(number), view=body), separators=(',', ':')).encode(), 6, mtime=0)
 
-# %% ../nbs/15_view_model.ipynb #c055
+# %% ../nbs/15_view_model.ipynb #c057
 def _decode(x, lines, key=''):
     if isinstance(x, dict): return {k: _decode(v, lines, k) for k, v in x.items()}
-    if key in ('look', 'inventory', 'note_after') and x and isinstance(x[0], list): return [[k, _decode(s, lines, 'text')] for k, s in x]
-    if isinstance(x, list): return '\n'.join(lines[i] for i in x) if key in _TEXTS and x else [_decode(v, lines) for v in x]
+    if key in _MARKED and x and isinstance(x[0], list): return [[k, _decode(s, lines, 'text')] for k, s in x]
+    if isinstance(x, list): return '\n'.join(lines[i] for i in x) if key in _TEXTS|_MARKED and x else [_decode(v, lines) for v in x]
     return x
 
 def unpack(data:bytes)->dict:

@@ -6,7 +6,7 @@
 __all__ = ['STATIC', 'snapshot', 'EpisodeViewer', 'CompareViewer', 'to_html', 'watched_episodes']
 
 # %% ../nbs/15a_viewer.ipynb #c003
-import base64, gzip, html, json, os
+import base64, gzip, html, json, math, os
 from functools import cache
 from pathlib import Path
 import anywidget, traitlets
@@ -20,21 +20,28 @@ def _e(text, most=300): # escaped, on one line, cut
     return html.escape(text if len(text) <= most else text[:most] + ' …')
 
 def _table(head, rows): # cells are escaped already
-    cells = lambda tag, row: ''.join(f'<{tag}>{c}</{tag}>' for c in row)
-    return f'<table><thead><tr>{cells("th", head)}</tr></thead><tbody>' + ''.join(f'<tr>{cells("td", r)}</tr>' for r in rows) + '</tbody></table>'
+    row = lambda tag, cells: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in cells) + '</tr>'
+    return f'<table><thead>{row("th", head)}</thead><tbody>' + ''.join(row('td', r) for r in rows) + '</tbody></table>'
+
+_HEAD = ['step', 'subtask', 'action', 'answer', 'note after', 'score', 'tokens read', 'full history']
 
 def _steps_table(ep, most, count_tokens):
     count, label = token_counter(ep, count_tokens)
     full, rows = full_history_tokens(ep, count), []
     for t, s in enumerate(ep.steps[:most]):
         g = ep.subtask_of(t)
-        read = sum(c.prompt_tokens for c in s.calls)
+        read = f'{sum(c.prompt_tokens for c in s.calls):,}' if s.calls else ''
         wrong = ''.join(f'<br>⚠ {_e(i["role"])}: {_e(i["text"])}' for i in issues(ep, t))
-        rows.append([t+1, _e(g.name) if g and g.start == t else '', f'<code>{_e(s.action)}</code>{wrong}', _e(ep.observation_after(t).text, 160), _e(s.next_progress, 160),
-                     f'{s.score:.0f}' + (f' (<b>{s.reward*100:+.0f}</b>)' if s.reward else ''), f'{read:,}' if s.calls else '', f'{full[t]:,}'])
-    return _table(['step', 'subtask', 'action', 'answer', 'note after', 'score', 'tokens read', 'full history'], rows) + f'<p><small>Full history: {label}.</small></p>'
+        score = f'{s.score:.0f}' + (f' (<b>{s.reward*100:+.0f}</b>)' if s.reward else '')
+        rows.append([t+1, _e(g.name) if g and g.start == t else '', f'<code>{_e(s.action)}</code>{wrong}',
+                     _e(ep.observation_after(t).text, 160), _e(s.next_progress, 160), score, read, f'{full[t]:,}'])
+    return _table(_HEAD, rows) + f'<p><small>Full history: {label}.</small></p>'
 
-# %% ../nbs/15a_viewer.ipynb #c008
+# %% ../nbs/15a_viewer.ipynb #c009
+def _list_table(episodes):
+    rows = [[OUTCOMES[outcome(e)], f'{e.score:.0f}', _e(e.task), _e(e.variation), _e(e.source), len(e.steps)] for e in episodes]
+    return _table(['end', 'score', 'task', 'variation', 'agent', 'steps'], rows)
+
 def snapshot(episodes:list[Episode],
              which:int=0, # the episode that is shown step by step
              most:int=50, # steps and rows at most
@@ -43,15 +50,16 @@ def snapshot(episodes:list[Episode],
     "The episodes as plain tables: readable where no script runs."
     if not episodes: return '<p>No episodes to show.</p>'
     ep, out = episodes[which], []
-    if len(episodes) > 1:
-        rows = [[OUTCOMES[outcome(e)], f'{e.score:.0f}', _e(e.task), _e(e.variation), _e(e.source), len(e.steps)] for e in episodes[:most]]
-        out.append(f'<p><b>{len(episodes)} episodes</b></p>' + _table(['end', 'score', 'task', 'variation', 'agent', 'steps'], rows))
-    out.append(f'<p><b>{_e(ep.task)}, variation {_e(ep.variation)}</b>: {OUTCOMES[outcome(ep)]}, score {ep.score:.0f}, {len(ep.steps)} steps, by {_e(ep.source)} ({_e(ep.env)} {_e(ep.version)}, {_e(ep.split)})</p>')
+    if len(episodes) > 1: out.append(f'<p><b>{len(episodes)} episodes</b></p>' + _list_table(episodes[:most]))
+    if len(episodes) > most: out.append(f'<p>… and {len(episodes)-most} episodes more</p>')
+    end = f'{OUTCOMES[outcome(ep)]}, score {ep.score:.0f}, {len(ep.steps)} steps, by {_e(ep.source)}'
+    out.append(f'<p><b>{_e(ep.task)}, variation {_e(ep.variation)}</b>: {end} ({_e(ep.env)} {_e(ep.version)}, {_e(ep.split)})</p>')
     out.append(f'<p>Task: {_e(ep.description, 600)}</p>' + (f'<p>Crashed: {_e(ep.error, 600)}</p>' if ep.error else ''))
-    out.append(_steps_table(ep, most, count_tokens) + (f'<p>… and {len(ep.steps)-most} steps more</p>' if len(ep.steps) > most else ''))
+    out.append(_steps_table(ep, most, count_tokens))
+    if len(ep.steps) > most: out.append(f'<p>… and {len(ep.steps)-most} steps more</p>')
     return '\n'.join(out)
 
-# %% ../nbs/15a_viewer.ipynb #c012
+# %% ../nbs/15a_viewer.ipynb #c013
 STATIC = Path(__file__).parent/'static' if '__file__' in globals() else Path('../stephrl/static')
 _FIRST = 12 # episodes sent with the widget
 
@@ -62,14 +70,17 @@ def _rows(episodes): # the list, with ids that are unique
         if n > 1: r['id'] += f'~{n}'
     return rows
 
-def _index(episodes, title): return gzip.compress(json.dumps(dict(rows=_rows(episodes), title=title)).encode(), 6, mtime=0)
+def _index(episodes, title):
+    rows = [{k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in r.items()} for r in _rows(episodes)]
+    return gzip.compress(json.dumps(dict(rows=rows, title=visible(title))).encode(), 6, mtime=0)
 
-# %% ../nbs/15a_viewer.ipynb #c014
+# %% ../nbs/15a_viewer.ipynb #c015
 def _checked(episodes): # a path, one episode or any number of them -> list
     if isinstance(episodes, (str, Path)): return read_episodes(episodes)
     episodes = [episodes] if isinstance(episodes, Episode) else list(episodes)
     for i, e in enumerate(episodes):
-        if not isinstance(e, Episode): raise TypeError(f'episodes[{i}]: expected an Episode, found {type(e).__name__}; read a file with stephrl.episode.read_episodes')
+        if isinstance(e, Episode): continue
+        raise TypeError(f'episodes[{i}]: expected an Episode, found {type(e).__name__}; read a file with stephrl.episode.read_episodes')
     return episodes
 
 class EpisodeViewer(anywidget.AnyWidget):
@@ -90,7 +101,7 @@ class EpisodeViewer(anywidget.AnyWidget):
         super().__init__(index=_index(self.episodes, title), packs={str(i): self.packed(i) for i in first}, episode=episode, step=step)
         self.on_msg(self._asked)
 
-# %% ../nbs/15a_viewer.ipynb #c015
+# %% ../nbs/15a_viewer.ipynb #c016
 @patch
 def packed(self:EpisodeViewer, i:int)->bytes:
     "Episode `i` as the browser gets it."
@@ -107,28 +118,36 @@ def _asked(self:EpisodeViewer, _, msg, buffers):
 def _repr_mimebundle_(self:EpisodeViewer, **kwargs):
     bundle = super(EpisodeViewer, self)._repr_mimebundle_(**kwargs)
     data, meta = bundle if isinstance(bundle, tuple) else (bundle, {})
-    return {**(data or {}), 'text/html': snapshot(self.episodes, self.episode, count_tokens=self.count_tokens), 'text/plain': f'EpisodeViewer of {len(self.episodes)} episodes'}, meta
+    plain = {'text/html': snapshot(self.episodes, self.episode, count_tokens=self.count_tokens),
+             'text/plain': f'{type(self).__name__} of {len(self.episodes)} episodes'}
+    return {**(data or {}), **plain}, meta
 
-# %% ../nbs/15a_viewer.ipynb #c020
+# %% ../nbs/15a_viewer.ipynb #c021
 class CompareViewer(EpisodeViewer):
     "Two episodes of one task side by side, in step or each on its own."
     def __init__(self, a:Episode, b:Episode, # of one task
                  step:int=0, count_tokens=None, title:str|None=None):
         for e in (a, b):
             if not isinstance(e, Episode): raise TypeError(f'expected two episodes, found {type(e).__name__}')
-        if (a.env, a.task) != (b.env, b.task): raise ValueError(f'two episodes of one task can be compared; these are of {a.env}/{a.task} and {b.env}/{b.task}')
-        super().__init__([a, b], step=step, count_tokens=count_tokens, title=title or f'{a.source} and {b.source}')
+        if (a.env, a.task) != (b.env, b.task):
+            raise ValueError(f'two episodes of one task can be compared; these are of {a.env}/{a.task} and {b.env}/{b.task}')
+        of = (lambda e: f'{e.source} on {e.variation}') if a.source == b.source else (lambda e: e.source)
+        super().__init__([a, b], step=step, count_tokens=count_tokens, title=title or f'{of(a)} and {of(b)}')
         self.compare = True
 
-# %% ../nbs/15a_viewer.ipynb #c024
+# %% ../nbs/15a_viewer.ipynb #c025
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 _PAGE = '''<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
-<style>html {{ color-scheme: light dark; }} body {{ margin: 0; padding: 10px; background: #fff; }} @media (prefers-color-scheme: dark) {{ html:not([data-theme="light"]) body {{ background: #16181b; }} }} html[data-theme="dark"] body {{ background: #16181b; }}
+<style>
+html {{ color-scheme: light dark; }} body {{ margin: 0; padding: 10px; background: #fff; }}
+@media (prefers-color-scheme: dark) {{ html:not([data-theme="light"]) body {{ background: #16181b; }} }}
+html[data-theme="dark"] body {{ background: #16181b; }}
 {css}</style>
 </head>
 <body>
@@ -140,7 +159,7 @@ def _static(name): return (STATIC/name).read_text(encoding='utf8')
 
 def _data(name, data): return f'<script type="text/plain" id="{name}">{base64.b64encode(data).decode()}</script>\n'
 
-# %% ../nbs/15a_viewer.ipynb #c025
+# %% ../nbs/15a_viewer.ipynb #c026
 def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL file
             path:str|Path, # written atomically
             title:str|None=None,
@@ -155,19 +174,21 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
     temp = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         with open(temp, 'w', encoding='utf8') as f:
-            f.write(_PAGE.format(title=_e(title), css=_static('viewer.css')))
-            f.write(_data('index', _index(episodes, visible(title))))
+            f.write(_PAGE.format(title=_e(title), policy=_POLICY, css=_static('viewer.css')))
+            f.write(_data('index', _index(episodes, title)))
             for i, e in enumerate(episodes): f.write(_data(f'pack-{i}', pack(episode_view(e, count_tokens))))
-            start = f'await openPage(document.getElementById("viewer"), {json.dumps(dict(compare=compare, episode=episode, step=step))});'
+            begin = json.dumps(dict(compare=compare, episode=episode, step=step))
+            start = f'await openPage(document.getElementById("viewer"), {begin});'
             f.write(f'<script type="module">\n{_static("viewer.js")}\n{start}\n</script>\n</body>\n</html>\n')
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
     return path
 
-# the same as a method
-EpisodeViewer.to_html = lambda self, path: to_html(self.episodes, path, self.title, self.count_tokens, self.compare, self.episode, self.step)
+# %% ../nbs/15a_viewer.ipynb #c028
+def _page_of(self, path): return to_html(self.episodes, path, self.title, self.count_tokens, self.compare, self.episode, self.step)
+EpisodeViewer.to_html = _page_of
 
-# %% ../nbs/15a_viewer.ipynb #c030
+# %% ../nbs/15a_viewer.ipynb #c033
 def watched_episodes()->list[Episode]:
     "Three real episodes that come with the package: a success, a failure, and a long one."
     return read_episodes(STATIC.parent/'data'/'watched.jsonl')

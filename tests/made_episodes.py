@@ -1,7 +1,7 @@
 "Episodes made by hand for the viewer's tests: every text and number on the page can be predicted."
 from stephrl.episode import Call, Episode, Observation, Step, Subtask
 
-NASTY = '<img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script> {{7*7}} ${7*7} \x1b[31m \u202eesrever\u202c &amp; "\''
+NASTY = '<img src=x onerror="window.pwned=1"></script><script>window.pwned=1</script> {{7*7}} ${7*7} \x1b[31m \u202eesrever\u202c \U000e0041 \u05d0\u05d1 &amp; "\''
 
 
 def room(name, *things): return f'This room is called the {name}. In it, you see: \n\t' + '\n\t'.join(things)

@@ -1,5 +1,6 @@
 "The standalone viewer in a real browser: each feature of the viewer, asserting what is displayed."
-import re
+import math, re, runpy
+from pathlib import Path
 import pytest
 from labkit import axe, open_page, until, watched
 from made_episodes import NASTY, made, nasty, several
@@ -45,19 +46,27 @@ def test_the_scrubber_moves_by_pointer_and_tells_the_step(page):
     step(page, 12)
 
 
-def test_play_runs_to_the_end_and_pauses(page):
-    page.get_by_label('Speed').select_option('16')
-    page.get_by_role('button', name='Play').click()
-    step(page, 12)
-    expect(page.get_by_role('button', name='Play (space)')).to_have_text('Play')
-    press(page, 'Home')
-    step(page, 1)
-    page.get_by_label('Speed').select_option('0.5')
-    page.get_by_role('button', name='Play').click()
-    expect(page.get_by_role('button', name='Pause (space)')).to_have_text('Pause')
-    page.get_by_role('button', name='Pause').click()
-    expect(page.get_by_role('button', name='Play (space)')).to_have_text('Play')
-    step(page, 1)
+def test_play_goes_at_its_speed_pauses_and_ends(chrome, files):
+    with watched(chrome) as page:
+        page.clock.install()
+        open_page(page, files/'several.html')
+        page.clock.pause_at('2100-01-01')  # from here on, time passes only in `run_for`: a loaded machine does not matter
+        page.get_by_role('button', name='Play').click()
+        expect(page.get_by_role('button', name='Pause (space)')).to_have_text('Pause')
+        page.clock.run_for(900)
+        step(page, 1)
+        page.clock.run_for(200)
+        step(page, 2)
+        page.get_by_label('Speed').select_option('4')
+        page.clock.run_for(900 + 250)  # the tick that was under way, and one at the new speed
+        step(page, 4)
+        page.get_by_role('button', name='Pause').click()
+        page.clock.run_for(10_000)
+        step(page, 4)
+        press(page, 'Space')
+        page.clock.run_for(10_000)
+        step(page, 12)
+        expect(page.get_by_role('button', name='Play (space)')).to_have_text('Play')
 
 
 # 2 keys
@@ -145,7 +154,7 @@ def test_task_subtasks_and_note_with_its_changes(page):
     tree = page.get_by_role('navigation', name='Subtasks')
     expect(tree.locator('h4')).to_have_text('Subtasks 1 done before, 3 in all')
     expect(tree.locator('.sv-branch')).to_have_text(['✔subtask a 4', '✘subtask b 4', '✔subtask c 4'])
-    expect(tree.locator('.sv-handed')).to_have_text(['Final note 0.'])
+    expect(tree.locator('.sv-handed:visible')).to_have_text(['Final note 0.'])
     expect(tree.locator('.is-now .sv-leaf')).to_have_text(['action 4', '✕ action 5', 'action 6', 'action 7 ■'])
     expect(tree.locator('[aria-current=step]')).to_have_text('✕ action 5')
     tree.locator('.sv-branch').nth(0).click()
@@ -291,6 +300,21 @@ def test_compare_from_the_list(page):
     expect(page.locator('.sv-notice')).to_have_text('No other episode of use-thermometer, variation 9 is loaded.')
 
 
+def test_compare_with_an_empty_and_with_a_crashed_episode(chrome, tmp_path):
+    crash = made(3, source='crashed', score=0., error='EnvDied: gone')
+    for other, at, difference in ((made(0, source='none', score=0.), ['Step 1 of 12'], 1), (crash, ['Step 1 of 12', 'Step 1 of 3'], 4)):
+        with watched(chrome) as page:
+            open_page(page, CompareViewer(made(), other).to_html(tmp_path/'two.html'))
+            expect(page.locator('.sv-position')).to_have_text(at)
+            expect(page.locator('.sv-pane')).to_have_count(2)
+            press(page, 'End')
+            expect(page.locator('.sv-position').first).to_have_text('Step 12 of 12')
+            press(page, 'Home')
+            page.get_by_role('button', name='First different action').click()
+            expect(page.locator('.sv-notice')).to_have_text(f'The first different action is at step {difference}.')
+            expect(page.locator('.sv-position').first).to_have_text(f'Step {difference} of 12')
+
+
 # 10 search
 
 def test_search_inside_the_episode(page):
@@ -315,6 +339,29 @@ def test_search_inside_the_episode(page):
     expect(page.locator('mark')).to_have_count(0)
 
 
+def test_a_hit_is_brought_into_sight_wherever_it_is(page):
+    page.get_by_label('prompts too').check()
+    page.get_by_label('Search this episode').fill('completion of progress at 6')  # it stands in a prompt that is folded
+    press(page, 'Enter')
+    step(page, 7)
+    expect(page.locator('.sv-call[open] mark')).to_have_text('completion of progress at 6')
+    expect(page.locator('.sv-call[open] mark')).to_be_in_viewport()
+    page.get_by_label('Search this episode').fill('a tall plant')  # only in the room at the end
+    press(page, 'Enter')
+    step(page, 12)
+    expect(page.locator('.sv-details[open] mark')).to_be_in_viewport()
+
+
+def test_a_hit_at_the_end_of_a_huge_text_is_shown(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'nasty.html')
+        page.get_by_label('Search this episode').fill('the end')
+        press(page, 'Enter')
+        step(page, 2, 6)
+        expect(field(page, 'Answer').locator('mark')).to_have_text('THE END')
+        expect(field(page, 'Answer').locator('mark')).to_be_in_viewport()
+
+
 # 11 one file with links
 
 def test_links_lead_to_a_step_and_follow_the_reader(chrome, files):
@@ -328,6 +375,12 @@ def test_links_lead_to_a_step_and_follow_the_reader(chrome, files):
         step(page, 2, 8)
         page.evaluate('location.hash = "#episode=nobody&step=2"')
         expect(page.locator('.sv-notice')).to_contain_text('“nobody”, which is not in this file')
+
+
+def test_a_link_leads_to_a_step_of_a_comparison(chrome, files):
+    with watched(chrome) as page:
+        open_page(page, files/'two.html', '#step=5')
+        expect(page.locator('.sv-position')).to_have_text(['Step 5 of 12', 'Step 5 of 10'])
 
 
 def test_it_needs_no_network(chrome, files):
@@ -357,6 +410,13 @@ def test_five_thousand_steps_and_a_thousand_episodes(chrome, tmp_path):
         expect(page.locator('.sv-title')).to_contain_text('variation 998')
 
 
+def test_two_hundred_episodes_of_fifty_steps_fit_into_fifteen_megabytes(tmp_path):
+    episode = runpy.run_path(str(Path(__file__).parent.parent/'benchmarks'/'viewer.py'))['episode']  # texts and prompts of the size that ScienceWorld has
+    size = lambda n: to_html([episode(50, i) for i in range(n)], tmp_path/'page.html').stat().st_size
+    one, nine = size(1), size(9)
+    assert one + 199*(nine - one)/8 < 15e6
+
+
 # 13 accessible, dark
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
@@ -376,6 +436,36 @@ def test_axe_has_nothing_to_object_to(chrome, files, scheme):
         assert axe(page) == []
         background = page.locator('.stephrl-viewer').evaluate('e => getComputedStyle(e).backgroundColor')
         assert background == ('rgb(255, 255, 255)' if scheme == 'light' else 'rgb(22, 24, 27)')
+
+
+# How colours look to the three kinds of eyes that miss a kind of cone (Machado, Oliveira and Fernandes 2009, severity 1; linear RGB)
+EYES = dict(usual=[[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+            protanopia=[[.152286, 1.052583, -.204868], [.114503, .786281, .099216], [-.003882, -.048116, 1.051998]],
+            deuteranopia=[[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.011820, .042940, .968881]],
+            tritanopia=[[1.255528, -.076749, -.178779], [-.078411, .930809, .147602], [.004733, .691367, .303900]])
+
+
+def times(m, v): return [sum(a*b for a, b in zip(row, v)) for row in m]
+
+
+def lab(rgb, eye):
+    "CIE L*a*b* of an sRGB colour as an eye sees it."
+    linear = times(EYES[eye], [c/12.92 if c <= .04045 else ((c + .055)/1.055)**2.4 for c in (x/255 for x in rgb)])
+    xyz = times([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]], [min(1, max(0, c)) for c in linear])
+    x, y, z = (v**(1/3) if v > .008856 else 7.787*v + 16/116 for v in (a/w for a, w in zip(xyz, (.9505, 1, 1.089))))
+    return 116*y - 16, 500*(x - y), 200*(y - z)
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_roles_can_be_told_apart_by_every_eye(chrome, files, scheme):
+    with watched(chrome, color_scheme=scheme) as page:
+        open_page(page, files/'several.html')
+        colour = lambda role: page.evaluate("""role => { const e = document.createElement('span'); e.className = 'sv-swatch role-' + role; document.querySelector('.stephrl-viewer').append(e);
+            const c = getComputedStyle(e).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number); e.remove(); return c }""", role)
+        colours = {r: colour(r) for r in ('high', 'low', 'progress')}
+    for eye in EYES:
+        for a, b in (('high', 'low'), ('high', 'progress'), ('low', 'progress')):
+            assert math.dist(lab(colours[a], eye), lab(colours[b], eye)) > 12, (eye, a, b, colours)
 
 
 def test_the_theme_button(page):
@@ -412,10 +502,11 @@ def test_everything_untrusted_is_shown_as_text_and_nothing_runs(chrome, files):
         press(page, 'p')
         for n in range(1, 7):
             step(page, n, 6)
-            expect(page.locator('.sv-action')).to_contain_text('<script>window.pwned=1</script> {{7*7}} ${7*7} ⟨U+001B⟩[31m ⟨U+202E⟩esrever⟨U+202C⟩ &amp; "\'')
+            expect(page.locator('.sv-action')).to_contain_text('<script>window.pwned=1</script> {{7*7}} ${7*7} ⟨U+001B⟩[31m ⟨U+202E⟩esrever⟨U+202C⟩ ⟨U+E0041⟩ אב &amp; "\'')
             press(page, 'ArrowRight')
         expect(page.locator('.sv-crash')).to_contain_text('Crashed: <img')
         assert page.evaluate('window.pwned === undefined && document.querySelectorAll("img").length === 0')
+        assert page.evaluate('[...document.querySelectorAll(".sv-title bdi, .sv-chips bdi, .sv-action")].every(e => getComputedStyle(e).unicodeBidi === "isolate")')  # a Hebrew name turns nothing round beside it
         assert axe(page) == []
 
 
@@ -445,3 +536,46 @@ def test_no_episodes(chrome, tmp_path):
     with watched(chrome) as page:
         open_page(page, to_html([], tmp_path/'none.html'))
         expect(page.locator('.sv-empty')).to_have_text('No episodes to show.')
+
+
+def test_numbers_that_are_none_are_shown_as_such(chrome, tmp_path):
+    ep = made()
+    ep.score = ep.steps[1].score = math.nan
+    for c in ep.steps[0].calls: c.value, c.q, c.logprob = math.nan, math.inf, -math.inf
+    with watched(chrome) as page:
+        open_page(page, to_html([ep, made()], tmp_path/'nan.html'))
+        expect(page.locator('.sv-bigscore')).to_have_text('– / 100')
+        expect(page.locator('.sv-call summary').nth(1)).to_contain_text('log p – · V – · Q – · A 0.10')
+        expect(page.locator('.sv-figure').nth(3).locator('.sv-keys li').first).to_have_text(re.compile('V –'))
+        press(page, 'ArrowRight')
+        expect(page.locator('.sv-badges')).to_contain_text('score 0 → –')
+        expect(page.locator('.sv-figure').nth(3).locator('.sv-keys li').first).to_have_text(re.compile('V 0.26'))
+
+
+# any environment
+
+def test_an_environment_without_rooms_and_the_agents_range_notes(chrome, tmp_path):
+    "ALFWorld tells everything in its answer: fields that it lacks are not shown, and the viewer never asks which environment it is."
+    from stephrl.episode import Episode, Observation, Step, Subtask
+    steps = [Step(Observation('You are in the middle of a room.'), 'go to drawer 1', subtask=0, next_progress='Looking for a mug. [Checked: drawer 1-2]'),
+             Step(Observation('The drawer 1 is closed.'), 'open drawer 1', subtask=0, progress='Looking for a mug. [Checked: drawer 1-2]', next_progress='Looking for a mug. [Checked: drawer 2]')]
+    ep = Episode('alfworld', '0.4', 'pick_and_place_simple', 'pick_and_place_simple-Mug-None-Desk-308/trial_T2019', 'valid_unseen', 'put a mug on the desk.', steps,
+                 [Subtask('find and take a mug', 0, 2)], Observation('You open the drawer 1.'), source='searcher')
+    with watched(chrome) as page:
+        open_page(page, to_html(ep, tmp_path/'house.html'))
+        expect(page.locator('.sv-title')).to_contain_text('pick_and_place_simple · variation pick_and_place_simple-Mug-None-Desk-308/trial_T2019')
+        expect(field(page, 'Was told')).to_have_text('You are in the middle of a room.')
+        expect(page.locator('.sv-fields dt', has_text='Room')).to_be_hidden()
+        expect(page.locator('.sv-fields dt', has_text='Carries')).to_be_hidden()
+        expect(field(page, 'Answer')).to_have_text('The drawer 1 is closed.')
+        press(page, 'e')
+        step(page, 2, 2)
+        expect(page.locator('.sv-alarm li')).to_have_text(['⚠  progress: the note lost Checked: drawer 1'])
+        page.set_viewport_size(dict(width=360, height=800))
+        assert page.evaluate('document.documentElement.scrollWidth') <= 360
+
+
+def test_no_environment_is_named_in_the_code_of_the_viewer():
+    from stephrl import figures, monitor, view_model, viewer
+    code = [Path(m.__file__).read_text() for m in (figures, monitor, view_model, viewer)] + [p.read_text() for p in viewer.STATIC.glob('viewer.*')]
+    assert not re.search('scienceworld|alfworld', '\n'.join(code), re.I)

@@ -31,10 +31,14 @@ function svg(tag, attrs = {}, ...kids) {
   return node;
 }
 
+/** A name in somebody else's words: its reading direction does not touch what stands beside it. */
+const bdi = (text) => el("bdi", {}, String(text));
+
 const clamp = (x, lo, hi) => Math.max(lo, Math.min(hi, x));
-const count = (n) => Math.round(n).toLocaleString("en-US");
+const count = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ","); // toLocaleString was the dearest call of a step
 const short = (n) => (n >= 1e6 ? (n / 1e6).toFixed(1) + "M" : n >= 1e4 ? (n / 1e3).toFixed(0) + "k" : count(n));
-const signed = (x) => (x > 0 ? "+" : "") + Number(x.toFixed(1));
+const tidy = (x) => (Number.isFinite(x) ? String(Number(x.toFixed(1))) : "–"); // a number that is none was sent as null
+const signed = (x) => (x > 0 ? "+" : "") + tidy(x);
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const escapeRegExp = (s) => s.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 const joined = (marks) => marks.filter((m) => m[0] !== "-").map((m) => m[1]).join("");
@@ -112,6 +116,7 @@ class Store {
         ...Object.fromEntries(["action", "text", "answer", "note", "info"].map((k) => [k, text(s[k])])),
         ...Object.fromEntries(["look", "inventory", "note_after"].map((k) => [k, marks(s[k])])),
         issues: s.issues.map((i) => ({ ...i, text: text(i.text) })),
+        toldRoom: s.text === null, answeredRoom: s.answer === null, // the text is the room that is shown anyway
         calls: s.calls.map((c) => ({ ...c, prompt: text(c.prompt), completion: text(c.completion) })),
       };
       if (seen.size > 200) seen.clear();
@@ -162,6 +167,7 @@ const LONG = 3000; // characters shown before the reader is asked
 function putMarked(node, marks, find, limit = LONG) {
   node.replaceChildren();
   const total = marks.reduce((n, m) => n + m[1].length, 0);
+  if (find && total > limit && marks.map((m) => m[1]).join("").search(find) >= limit) limit = Infinity; // what was searched for is shown
   let room = total > limit * 1.2 ? limit : Infinity;
   for (const [kind, text] of marks) {
     if (room <= 0) break;
@@ -194,7 +200,7 @@ function putFound(node, text, find) {
 function keepFocus(root, draw) {
   const inside = root.contains(document.activeElement) ? document.activeElement : null;
   draw();
-  if (!inside || root.contains(document.activeElement)) return;
+  if (!inside || (root.contains(document.activeElement) && !document.activeElement.closest("[hidden]"))) return;
   const twin = inside.classList.contains("sv-leaf") ? root.querySelector(".sv-leaf[aria-current]") : inside.closest?.(".sv-call") && root.querySelector(".sv-call summary");
   (twin || root).focus({ preventScroll: true });
 }
@@ -211,7 +217,7 @@ function chart({ title, lines, onpick, xs = null, height = 92, top = null, forma
   if (hi - lo < 1e-12) [lo, hi] = [lo - 0.5, hi + 0.5];
   const picture = svg("svg", { class: "sv-chart", role: "img", height, "aria-label": chartWords(title, lines) });
   const values = lines.map(() => el("span", { class: "sv-key-value" }));
-  const keys = lines.map((l, i) => el("li", {}, keyLine(l), `${l.name} `, values[i]));
+  const keys = lines.map((l, i) => el("li", {}, keyLine(l), bdi(l.name), " ", values[i]));
   const node = el("figure", { class: "sv-figure" }, el("figcaption", {}, title), el("ul", { class: "sv-keys" }, keys), picture);
   const cursor = svg("line", { class: "sv-cursor", y1: 4, y2: height - 14 });
   let width = 0;
@@ -287,16 +293,19 @@ function chartWords(title, lines) {
   return `${title}: ${words.join("; ")}`;
 }
 
-/** An SVG path. With more points than pixels, each pixel keeps its lowest and highest value. Gaps stay gaps. */
+/** An SVG path. With more points than pixels, each pixel keeps its lowest and highest value. Gaps stay gaps; a lone value is a ring. */
 function path(values, x, y, pixels, stairs) {
   const every = Math.max(1, Math.ceil(values.length / Math.max(1, pixels)));
-  let d = "", pen = false, last = 0;
+  let d = "", run = 0, last = 0;
   const to = (i, v) => {
-    if (!Number.isFinite(v)) { pen = false; return; }
-    const [a, b] = [x(i).toFixed(1), y(v).toFixed(1)];
-    d += pen ? (stairs ? `H${a}V${b}` : `L${a} ${b}`) : `M${a} ${b}m-1.5 0h3`; // a lone value is a dot
-    pen = true;
-    last = v;
+    const there = Number.isFinite(v);
+    if (!there && run === 1) d += "m-2 0a2 2 0 1 0 4 0a2 2 0 1 0 -4 0";
+    if (there) {
+      const [a, b] = [x(i).toFixed(1), y(v).toFixed(1)];
+      d += run ? (stairs ? `H${a}V${b}` : `L${a} ${b}`) : `M${a} ${b}`;
+      last = v;
+    }
+    run = there ? run + 1 : 0;
   };
   for (let i = 0; i < values.length; i += every) {
     if (every === 1) { to(i, values[i]); continue; }
@@ -305,6 +314,7 @@ function path(values, x, y, pixels, stairs) {
     else if (Math.abs(last - ends[0]) < Math.abs(last - ends[1])) ends.forEach((v) => to(i, v));
     else [ends[1], ends[0]].forEach((v) => to(i, v));
   }
+  to(values.length, NaN);
   return d;
 }
 
@@ -408,11 +418,11 @@ class List {
     const r = this.app.rows[i];
     const [icon, word] = OUTCOMES[r.outcome];
     const here = this.app.panes.some((p) => p.index === i);
-    const open = el("button", { type: "button", class: "sv-open", "aria-label": `Open ${r.task}, variation ${r.variation}, ${r.source}, ${word}, score ${r.score}`, "aria-current": here ? "true" : null }, r.task);
+    const open = el("button", { type: "button", class: "sv-open", "aria-label": `Open ${r.task}, variation ${r.variation}, ${r.source}, ${word}, score ${r.score}`, "aria-current": here ? "true" : null }, bdi(r.task));
     const cells = [
       el("span", { class: `sv-end end-${r.outcome}` }, el("span", { "aria-hidden": "true" }, icon), " ", word),
-      el("span", {}, el("span", { class: "sv-scorebar", "aria-hidden": "true" }, el("span", { style: `width:${clamp(r.score, 0, 100)}%` })), String(r.score)),
-      open, r.variation, r.source, count(r.steps), r.read ? count(r.read) : "–", r.wrote ? count(r.wrote) : "–",
+      el("span", {}, el("span", { class: "sv-scorebar", "aria-hidden": "true" }, el("span", { style: `width:${clamp(r.score, 0, 100)}%` })), tidy(r.score)),
+      open, bdi(r.variation), bdi(r.source), count(r.steps), r.read ? count(r.read) : "–", r.wrote ? count(r.wrote) : "–",
       r.blame ? el("span", {}, swatch(r.blame), ` ${r.blame}`, el("span", { class: "sv-muted" }, ` · ${plural(r.issues, "sign")}`)) : "",
     ];
     return el("tr", { class: here ? "sv-here" : null, "data-index": i, "aria-rowindex": place + 2, onclick: () => this.app.open(i) },
@@ -443,7 +453,12 @@ class Pane {
     this.node = el("section", { class: "sv-pane", "aria-label": "Episode" });
     this.node.addEventListener("pointerdown", () => app.activate(this));
     this.node.addEventListener("focusin", () => app.activate(this));
-    this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.resize()));
+    this.observer = new ResizeObserver(([entry]) => {
+      const width = Math.round(entry.contentRect.width);
+      if (width === this.width) return; // the height changes at nearly every step
+      this.width = width;
+      requestAnimationFrame(() => this.resize());
+    });
     this.observer.observe(this.node);
   }
 
@@ -475,11 +490,11 @@ class Pane {
     const [icon, word] = OUTCOMES[s.outcome];
     const chips = [s.source, `${s.split} split`, s.env, ep.simplification && `simplified: ${ep.simplification}`, plural(ep.n, "step") + (ep.step_limit ? ` of ${ep.step_limit}` : ""),
       ep.terminated ? "ended by the environment" : ep.truncated ? "cut off by the step limit" : ep.error ? "crashed" : "not ended", `seed ${s.seed}`];
-    const title = el("h3", { class: "sv-title" }, el("span", { class: `sv-end end-${s.outcome}` }, el("span", { "aria-hidden": "true" }, icon), ` ${word}`), " ", s.task, el("span", { class: "sv-muted" }, ` · variation ${s.variation}`));
-    const head = el("header", { class: "sv-head" }, el("div", { class: "sv-headline" }, title, el("span", { class: "sv-bigscore" }, String(s.score), el("small", {}, " / 100"))),
-      el("ul", { class: "sv-chips" }, chips.filter(Boolean).map((c) => el("li", {}, c))),
+    const title = el("h3", { class: "sv-title" }, el("span", { class: `sv-end end-${s.outcome}` }, el("span", { "aria-hidden": "true" }, icon), ` ${word}`), " ", bdi(s.task), el("span", { class: "sv-muted" }, " · variation ", bdi(s.variation)));
+    const head = el("header", { class: "sv-head" }, el("div", { class: "sv-headline" }, title, el("span", { class: "sv-bigscore" }, tidy(s.score), el("small", {}, " / 100"))),
+      el("ul", { class: "sv-chips" }, chips.filter(Boolean).map((c) => el("li", {}, bdi(c)))),
       el("p", { class: "sv-task" }, el("b", {}, "Task "), putText(el("span", { dir: "auto" }), ep.description)),
-      ep.error ? el("p", { class: "sv-crash", role: "note" }, el("b", {}, "Crashed: "), ep.error) : null);
+      ep.error ? el("p", { class: "sv-crash", role: "note" }, el("b", {}, "Crashed: "), bdi(ep.error)) : null);
     this.parts = {};
     const side = this.app.panes.length > 1 ? ` (${this.place ? "right" : "left"})` : ""; // landmarks need names of their own
     this.node.setAttribute("aria-label", `Episode ${s.task} by ${s.source}${side}`);
@@ -555,8 +570,9 @@ class Pane {
     const after = el("dl", { class: "sv-fields" }, field("answer", "Answer"), (p.afterRow = el("div", { class: "sv-pair" }, field("noteAfter", el("span", {}, swatch("progress"), " Note after"), "sv-text sv-note"))));
     p.final = el("details", { class: "sv-details" }, el("summary", {}, "The room and what is carried at the end"), (p.finalText = el("pre", { class: "sv-pre", dir: "auto" })));
     p.info = el("details", { class: "sv-details" }, el("summary", {}, "Kept by the environment (no policy reads it)"), (p.infoText = el("pre", { class: "sv-pre", dir: "auto" })));
-    this.middle.replaceChildren(el("div", { class: "sv-line1" }, p.position, p.alarm), el("div", { class: "sv-card" }, before),
-      el("div", { class: "sv-card sv-act" }, swatch("low"), el("span", { class: "sv-label" }, "Does"), p.action, p.badges), el("div", { class: "sv-card" }, after), p.final, this.calls, p.info);
+    const meta = this.ep.meta ? el("details", { class: "sv-details" }, el("summary", {}, "Kept with the episode"), el("pre", { class: "sv-pre", dir: "auto" }, this.ep.meta)) : null;
+    this.middle.replaceChildren(...[el("div", { class: "sv-line1" }, p.position, p.alarm), el("div", { class: "sv-card" }, before),
+      el("div", { class: "sv-card sv-act" }, swatch("low"), el("span", { class: "sv-label" }, "Does"), p.action, p.badges), el("div", { class: "sv-card" }, after), p.final, this.calls, p.info, meta].filter(Boolean));
   }
 
   // -- drawn at every step
@@ -576,12 +592,12 @@ class Pane {
     putText(p.subtask, g ? g.name : "no subtask", find);
     p.noteRow.hidden = p.afterRow.hidden = !notes;
     s.note ? putText(p.note, s.note, find) : p.note.replaceChildren(el("i", { class: "sv-muted" }, g && g.start === this.step ? "empty: the subtask begins" : "empty"));
-    this.field("text", [["=", s.text]]);
+    this.field("text", [["=", s.text]], s.toldRoom);
     this.field("look", s.look);
     this.field("inventory", s.inventory);
     p.newroom.hidden = !s.new_room;
     putText(p.action, s.action || "(no action)", find);
-    this.field("answer", [["=", s.answer]]);
+    this.field("answer", [["=", s.answer]], s.answeredRoom);
     s.note_after.length ? putMarked(p.noteAfter, s.note_after, find) : p.noteAfter.replaceChildren(el("i", { class: "sv-muted" }, "empty"));
     this.badges(s);
     p.final.hidden = !(last && (ep.final.look || ep.final.inventory));
@@ -597,11 +613,12 @@ class Pane {
     app.moved(this);
   }
 
-  /** A field of the observation: hidden with its label when this environment has no such text. */
-  field(key, marks) {
-    const dd = this.parts[key].parentNode, empty = !marks.length || !marks.some((m) => m[1]);
+  /** A field of the observation: hidden with its label when this environment has no such text; in our own words when it is the room once more. */
+  field(key, marks, isRoom = false) {
+    const dd = this.parts[key].parentNode, empty = !isRoom && !marks.some((m) => m[1]);
     dd.hidden = dd.previousElementSibling.hidden = empty;
-    if (!empty) putMarked(this.parts[key], marks, this.app.find);
+    if (isRoom) this.parts[key].replaceChildren(el("i", { class: "sv-muted" }, "the room, as shown here"));
+    else if (!empty) putMarked(this.parts[key], marks, this.app.find);
   }
 
   badges(s) {
@@ -610,47 +627,63 @@ class Pane {
     const list = [s.valid ? badge("is-valid", "✓ valid") : badge("is-invalid", "✕ invalid")];
     if (s.reward) list.push(badge(s.reward > 0 ? "is-reward" : "is-invalid", `${s.reward > 0 ? "▲" : "▼"} ${signed(s.reward * 100)} points`));
     else list.push(badge("", "no reward"));
-    list.push(badge("", before === s.score ? `score ${Number(s.score.toFixed(1))}` : `score ${Number(before.toFixed(1))} → ${Number(s.score.toFixed(1))}`));
+    list.push(badge("", before === s.score ? `score ${tidy(s.score)}` : `score ${tidy(before)} → ${tidy(s.score)}`));
     if (s.done) list.push(badge("is-done", "■ says: subtask done"));
     this.parts.badges.replaceChildren(...list);
   }
 
-  /** The subtasks as a tree; the current one is unfolded to its steps (a window of them when it is very long). */
+  /** The subtasks as a tree, built once (a window of them when there are very many); the current one is unfolded to its steps. */
   drawPlan(s) {
     const { ep } = this;
     const groups = ep.subtasks.length ? ep.subtasks : [{ name: "all steps", start: 0, end: ep.n, state: "none" }];
     const now = ep.subtasks.length ? s.subtask : 0;
     const from = groups.length > 60 ? Math.max(0, now - 6) : 0, to = groups.length > 60 ? Math.min(groups.length, now + 10) : groups.length;
-    if (this.planKey !== now) {
-      this.planKey = now;
+    if (this.planKey !== `${from}-${to}`) {
+      this.planKey = `${from}-${to}`;
       const more = (n, where) => (n > 0 ? [el("li", { class: "sv-muted" }, `${plural(n, "subtask")} ${where}`)] : []);
-      this.planList = el("ol", { class: "sv-tree" }, more(from, "before"), groups.slice(from, to).map((g, i) => this.branch(g, from + i, now)), more(groups.length - to, "after"));
-      this.plan.replaceChildren(el("h4", {}, ep.subtasks.length ? `Subtasks ` : "Steps ", el("span", { class: "sv-muted" }, ep.subtasks.length ? `${Math.max(0, now)} done before, ${groups.length} in all` : count(ep.n))), this.planList);
+      this.branches = groups.slice(from, to).map((g, i) => this.branch(g, from + i));
+      this.planTitle = el("span", { class: "sv-muted" });
+      this.plan.replaceChildren(el("h4", {}, ep.subtasks.length ? "Subtasks " : "Steps ", this.planTitle), el("ol", { class: "sv-tree" }, more(from, "before"), this.branches.map((b) => b.node), more(groups.length - to, "after")));
+      this.planNow = null;
     }
-    const current = groups[now];
-    if (current && this.leaves) this.fillLeaves(current);
+    if (this.planNow !== now) {
+      this.planNow = now;
+      this.planTitle.textContent = ep.subtasks.length ? `${Math.max(0, now)} done before, ${groups.length} in all` : count(ep.n);
+      for (const b of this.branches) this.markBranch(b, now);
+    }
+    const current = this.branches[now - from];
+    if (current) this.fillLeaves(current.g, current.leaves);
   }
 
-  branch(g, k, now) {
+  branch(g, k) {
     const icon = { verified: "✔", "not done": "✘", "said done": "✓", open: "…", none: "" }[g.state];
-    const open = k === now;
-    const when = k < now ? "is-past" : open ? "is-now" : "is-later";
-    const label = `${g.name} — ${g.state === "none" ? "" : g.state + ", "}${plural(g.end - g.start, "step")}${open ? ", current" : ""}`;
-    const button = el("button", { type: "button", class: "sv-branch", "aria-expanded": open ? "true" : "false", "aria-label": label, onclick: (e) => this.unfold(e.currentTarget, g, k === now) },
+    const button = el("button", { type: "button", class: "sv-branch", onclick: () => this.unfold(b) },
       el("span", { class: "sv-icon", "aria-hidden": "true" }, icon), el("span", { class: "sv-gname", dir: "auto" }, g.name), el("span", { class: "sv-muted" }, ` ${g.end - g.start}`));
-    const leaves = el("ol", { class: "sv-leaves", start: g.start + 1, hidden: !open });
-    if (open) this.leaves = leaves;
-    return el("li", { class: when }, button, g.final_note && k < now ? el("p", { class: "sv-handed", dir: "auto" }, swatch("progress"), " ", g.final_note) : null, leaves);
+    const handed = g.final_note ? el("p", { class: "sv-handed", dir: "auto" }, swatch("progress"), " ", g.final_note) : null;
+    const leaves = el("ol", { class: "sv-leaves", start: g.start + 1, hidden: true });
+    const b = { g, k, button, handed, leaves, node: el("li", {}, button, handed, leaves), when: "" };
+    return b;
   }
 
-  unfold(button, g) {
-    const leaves = button.parentNode.querySelector(".sv-leaves");
+  /** Past, current or later? Only what changes is touched. */
+  markBranch(b, now) {
+    const when = b.k < now ? "is-past" : b.k === now ? "is-now" : "is-later", here = when === "is-now";
+    if (b.when === when && b.leaves.hidden !== here) return;
+    b.when = b.node.className = when;
+    b.leaves.hidden = !here;
+    if (!here) b.leaves.replaceChildren(); // filled again when it is unfolded
+    if (b.handed) b.handed.hidden = when !== "is-past";
+    b.button.setAttribute("aria-expanded", String(here));
+    b.button.setAttribute("aria-label", `${b.g.name} — ${b.g.state === "none" ? "" : b.g.state + ", "}${plural(b.g.end - b.g.start, "step")}${here ? ", current" : ""}`);
+  }
+
+  unfold({ g, button, leaves }) {
     leaves.hidden = !leaves.hidden;
     button.setAttribute("aria-expanded", String(!leaves.hidden));
     if (!leaves.hidden) this.fillLeaves(g, leaves);
   }
 
-  fillLeaves(g, leaves = this.leaves) {
+  fillLeaves(g, leaves) {
     const { ep, app } = this;
     const part = g.start + 30 * Math.floor((clamp(this.step, g.start, g.end - 1) - g.start) / 30); // thirty at a time, and five on either side
     const from = Math.max(g.start, part - 5), to = Math.min(g.end, part + 35);
@@ -659,7 +692,7 @@ class Pane {
     leaves.replaceChildren(...Array.from({ length: Math.max(0, to - from) }, (_, k) => from + k).map((t) => {
       const s = ep.raw[t];
       const words = `${s.valid ? "" : "✕ "}${ep.actions[t].slice(0, 120)}`;
-      return el("li", { value: t + 1 }, el("button", { type: "button", class: "sv-leaf", "aria-current": t === this.step ? "step" : null, onclick: () => app.go(t, this) },
+      return el("li", { value: t + 1 }, el("button", { type: "button", class: "sv-leaf", dir: "auto", "aria-current": t === this.step ? "step" : null, onclick: () => app.go(t, this) },
         words, s.reward ? el("b", { class: "sv-gain" }, ` ${signed(s.reward * 100)}`) : null, s.done ? el("span", { class: "sv-muted" }, " ■") : null));
     }));
   }
@@ -675,7 +708,7 @@ class Pane {
     const read = roles.map((r) => ep.roles[r].read[this.step]), wrote = roles.map((r) => ep.roles[r].wrote[this.step]);
     const total = read.reduce((a, b) => a + b, 0), history = ep.full_history[this.step] ?? 0, most = Math.max(history, total, 1);
     const bar = (cls, n) => el("td", { class: "sv-barcell" }, el("span", { class: `sv-bar1 ${cls}`, style: `width:${(100 * n) / most}%`, "aria-hidden": "true" }));
-    const row = (cls, name, n, w, extra) => el("tr", { class: extra }, el("th", { scope: "row" }, el("span", { class: `sv-swatch ${cls}`, "aria-hidden": "true" }), ` ${name}`), el("td", { class: "sv-right" }, n === null ? "–" : count(n)), el("td", { class: "sv-right" }, w === null ? "–" : count(w)), bar(cls, n ?? 0));
+    const row = (cls, who, n, w, extra) => el("tr", { class: extra }, el("th", { scope: "row" }, el("span", { class: `sv-swatch ${cls}`, "aria-hidden": "true" }), " ", bdi(who)), el("td", { class: "sv-right" }, n === null ? "–" : count(n)), el("td", { class: "sv-right" }, w === null ? "–" : count(w)), bar(cls, n ?? 0));
     const rows = roles.map((r, i) => row(roleClass(r), r, read[i], wrote[i]));
     if (roles.length > 1) rows.push(row("role-sum", ep.expected ? "all roles" : "this agent, all roles", total, wrote.reduce((a, b) => a + b, 0), "sv-total"));
     rows.push(row("role-history", "full history", history, null, "sv-history"));
@@ -688,14 +721,14 @@ class Pane {
   drawCalls(s) {
     const { app } = this;
     const call = (c, n) => {
-      const numbers = [`read ${count(c.read)}`, `wrote ${count(c.wrote)}`, ...[["log p", c.logprob], ["V", c.value], ["Q", c.q], ["A", c.advantage]].filter(([, v]) => v !== undefined).map(([k, v]) => `${k} ${v.toFixed(2)}`)];
+      const numbers = [`read ${count(c.read)}`, `wrote ${count(c.wrote)}`, ...[["log p", c.logprob], ["V", c.value], ["Q", c.q], ["A", c.advantage]].filter(([, v]) => v !== undefined).map(([k, v]) => `${k} ${v === null ? "–" : v.toFixed(2)}`)];
       const box = el("details", { class: "sv-call", ...(app.openRoles.has(c.role) ? { open: true } : {}) });
       const fill = () => {
         if (box.childElementCount > 1) return;
         box.append(el("div", { class: "sv-call-body" }, el("div", {}, el("h5", {}, this.ep.expected ? "Prompt" : "Prompt, exactly as read"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `prompt of call ${n + 1}, ${c.role}`, dir: "auto" }), c.prompt, app.find)),
           el("div", {}, el("h5", {}, this.ep.expected ? "Completion" : "Completion, exactly as written"), putText(el("pre", { class: "sv-pre", tabindex: 0, role: "region", "aria-label": `completion of call ${n + 1}, ${c.role}`, dir: "auto" }), c.completion, app.find))));
       };
-      box.append(el("summary", {}, swatch(c.role), el("b", {}, ` ${c.role} `), el("span", { class: "sv-muted" }, `${ROLE_WORK[c.role] ?? ""} · ${numbers.join(" · ")}`), el("code", { class: "sv-peek", dir: "auto" }, c.completion.trim().slice(0, 160))));
+      box.append(el("summary", {}, swatch(c.role), el("b", {}, " ", bdi(c.role), " "), el("span", { class: "sv-muted" }, `${ROLE_WORK[c.role] ?? ""} · ${numbers.join(" · ")}`), el("code", { class: "sv-peek", dir: "auto" }, c.completion.trim().slice(0, 160))));
       box.addEventListener("toggle", () => { box.open ? app.openRoles.add(c.role) : app.openRoles.delete(c.role); if (box.open) fill(); });
       if (box.open) fill();
       return box;
@@ -917,7 +950,7 @@ class App {
     const off = (buttons, yes) => buttons.forEach((b) => b.setAttribute("aria-disabled", String(yes))); // not `disabled`: that would drop the focus
     off([this.first, this.back], at <= 0);
     off([this.last, this.forward], at >= longest - 1);
-    if (this.timer === null) this.live.textContent = s ? `Step ${step + 1} of ${ep.n}. ${s.action}. ${s.valid ? "" : "Invalid. "}${s.reward ? `Reward ${signed(s.reward * 100)}. ` : ""}Score ${s.score}.` : "Empty episode.";
+    if (this.timer === null) this.live.textContent = s ? `Step ${step + 1} of ${ep.n}. ${s.action}. ${s.valid ? "" : "Invalid. "}${s.reward ? `Reward ${signed(s.reward * 100)}. ` : ""}Score ${tidy(s.score)}.` : "Empty episode.";
     clearTimeout(this.saving);
     this.saving = setTimeout(() => this.save(pane), 150);
   }
@@ -1006,8 +1039,24 @@ class App {
   nextHit(direction) {
     if (this.query.value.trim() && !this.find) this.search();
     const { hits, step } = this.pane;
-    if (hits.length) this.go(this.pane.next(hits, direction) ?? (direction > 0 ? hits[0] : hits[hits.length - 1]));
+    if (hits.length) {
+      this.go(this.pane.next(hits, direction) ?? (direction > 0 ? hits[0] : hits[hits.length - 1]));
+      this.reveal();
+    }
     this.found();
+  }
+
+  /** Bring the first hit of this step into view; one that stands in a folded prompt or in the last room unfolds it. */
+  reveal() {
+    const { pane } = this, { ep, step } = pane;
+    const seen = () => [...pane.node.querySelectorAll("mark")].find((m) => !m.closest("details:not([open])"));
+    if (!seen() && this.prompts) {
+      const test = new RegExp(this.find.source, "iu");
+      for (const c of ep.step(step).calls) if (test.test(c.prompt) || test.test(c.completion)) this.openRoles.add(c.role);
+      pane.show(step);
+    }
+    if (!seen() && pane.parts.final.querySelector("mark")) pane.parts.final.open = true;
+    seen()?.scrollIntoView({ block: "nearest" });
   }
 
   // -- keys

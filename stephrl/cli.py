@@ -57,8 +57,15 @@ def evaluate(a):
 
 def view(a):
     "episodes of a file as one HTML page that needs no network"
+    from stephrl.episode import read_episodes
     from stephrl.viewer import to_html
-    print(to_html(a.episodes, a.html))
+    episodes, count = read_episodes(a.episodes), None
+    if a.agent:
+        from stephrl.agents import load_agent
+        agent = load_agent(a.agent)
+        agent.fill_values(episodes)
+        count = getattr(agent.policy, 'count_tokens', None)   # an agent with a model for each role has no tokenizer of its own
+    print(to_html(episodes, a.html, a.title or Path(a.episodes).name, count, a.compare))
 
 def panel(a):
     "measure the gold ceiling of a panel file and write it there"
@@ -93,7 +100,9 @@ def parser()->argparse.ArgumentParser:
             o('--out', 'results file', required=True), o('--seed', 'seed', type=int, default=0), o('--parallel', 'episodes at once', type=int, default=16),
             o('--workers', 'processes for environments; 0: this one', type=int, default=0), o('--oracle-progress', 'ablation: the rule annotator writes the notes', action='store_true'),
             o('--any-version', 'also play a panel made for another simulator version', action='store_true'))
-    command(view, o('episodes', 'JSONL file'), o('--html', 'page to write', required=True))
+    command(view, o('episodes', 'JSONL file'), o('--html', 'page to write', required=True), o('--title', 'heading of the page; default: the name of the file'),
+            o('--agent', "folder of the agent that played: its tokenizer counts, its critics' V, Q and advantage are shown"),
+            o('--compare', 'open with the first two side by side', action='store_true'))
     command(panel, o('suite', 'name or panel file'), o('--workers', 'processes', type=int, default=2))
     command(notebook, o('notebook', 'ipynb file'), o('--preset', 'quick, smoke, …', default='quick'), o('--out', 'folder of the run; default runs/PRESET'))
     return p

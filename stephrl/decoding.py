@@ -9,7 +9,7 @@ __all__ = ['left_pad', 'TrieWalk', 'uniforms', 'pick', 'Generation', 'generate']
 from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
-from .lean import KeyValues, is_lean, read
+from .lean import Memory, is_lean, read
 from .policy import Policy, backbone, lm_logits
 
 # %% ../nbs/09a_decoding.ipynb #c005
@@ -79,9 +79,9 @@ def _reader(policy, n_new): # function (ids, mask, positions) -> hidden state of
         cache = DynamicCache(config=policy.model.config)
         return lambda ids, mask, positions: body(input_ids=ids, attention_mask=mask.long(), position_ids=positions, past_key_values=cache,
                                                  use_cache=True).last_hidden_state[:,-1], cache.batch_select_indices
-    cache = KeyValues(len(body.layers), n_new)
+    memory = Memory(n_new)
     last = lambda ids: torch.full((len(ids),1), ids.shape[1]-1)
-    return lambda ids, mask, positions: read(body, ids, last(ids), mask, positions, cache)[:,0], cache.select
+    return lambda ids, mask, positions: read(body, ids, last(ids), mask, positions, memory)[:,0], memory.select
 
 def _decode(policy:Policy, rows:list[_Row], temperature:float):
     "Fill `tokens` and `logprob` of each row."

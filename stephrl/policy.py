@@ -16,7 +16,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 from accelerate import PartialState
 from fastcore.basics import patch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from .lean import is_lean, pick_positions, read
 from .small_lm import PRESETS, preset_config, train_tokenizer
 
@@ -50,7 +50,7 @@ class Policy:
         config = preset_config(preset, len(tokenizer))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = LlamaForCausalLM(config)
+            model = AutoModelForCausalLM.from_config(config)
         return cls(model, tokenizer, dict(preset=preset, kind='full', base=None), device)
 
     @property

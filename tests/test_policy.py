@@ -63,6 +63,16 @@ def test_batched_equals_one_at_a_time(make, seed):
     assert [g.prompt_tokens for g in together] == [p.count_tokens(x)+1 for x in prompts]
     torch.testing.assert_close(torch.tensor([g.logprob for g in together]), torch.tensor([g.logprob for g in apart]), atol=1e-3, rtol=1e-3)
 
+@pytest.mark.parametrize('preset', ['smoke', 'mini-llama'])
+def test_the_ordinary_way_writes_what_the_lean_one_writes(monkeypatch, preset):
+    "On a GPU the cache is that of transformers, with the convolutions' inputs in it."
+    p = Policy.new(TEXTS, preset, seed=1, device='cpu')
+    lean = p.generate(['', *TEXTS[:20]], 10)
+    monkeypatch.setattr('stephrl.decoding.is_lean', lambda body: False)
+    for a, b in zip(lean, p.generate(['', *TEXTS[:20]], 10), strict=True):
+        assert a.text == b.text
+        assert abs(a.logprob - b.logprob) < 1e-3
+
 def test_agrees_with_transformers_generate():
     ids = torch.tensor([POLICY.encode_prompt(TEXTS[3])])
     theirs = POLICY.model.generate(ids, max_new_tokens=10, do_sample=False)[0, ids.shape[1]:]

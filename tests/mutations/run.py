@@ -18,7 +18,7 @@ PACKAGE, TESTS = HERE.parents[1]/'stephrl', HERE.parent/'test_traps.py'
 sys.path.insert(0, str(HERE))
 from patches import PATCHES  # noqa: E402
 
-LIBRARIES = ('torch', 'numpy', 'pandas', 'pytest', 'transformers', 'transformers.models.llama.modeling_llama', 'transformers.models.auto.modeling_auto',
+LIBRARIES = ('torch', 'numpy', 'pandas', 'pytest', 'transformers', 'transformers.models.llama.modeling_llama', 'transformers.models.lfm2.modeling_lfm2', 'transformers.models.auto.modeling_auto',
              'accelerate', 'datasets', 'safetensors.torch', 'tqdm.auto', 'fastcore.basics', 'plotly.graph_objects')
 NOT_NOTICED, NOTICED, BROKEN = 0, 10, 20
 

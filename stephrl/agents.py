@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'Agent', 'RandomValid', 'StepHRL', 'fit_history', 'Flat', 'register_agent', 'AgentError',
-           'save_agent', 'shipped_agents', 'load_agent']
+           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_history', 'Flat',
+           'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
 import json, os, random, shutil, tempfile
@@ -28,6 +28,7 @@ class Ask:
     prompt: str
     max_new_tokens: int = 80
     choices: Callable|None = None   # for questions whose answer is an action: valid actions -> the completions that play one of them
+    action: Callable|None = None    # and back: completion -> the action in it, or None
 
 @dataclass
 class Act:
@@ -56,6 +57,14 @@ def low_choices(actions:list[str])->list[str]: # two completions per action
 def flat_choices(actions:list[str])->list[str]:
     "What a flat agent may write when only `actions` are allowed."
     return [flat_target(a) for a in actions]
+
+def low_action(text:str)->str|None:
+    "The action in a completion of the low-level policy; None when it is malformed."
+    return (parse_low(text) or (None,))[0]
+
+def flat_action(text:str)->str|None:
+    "The action in a flat agent's completion; None when there is none."
+    return parse_high(text) or None
 
 # %% ../nbs/12_agents.ipynb #c011
 class Agent:
@@ -119,7 +128,7 @@ class StepHRL(Agent):
         self.env, self.annotator = env, annotator
         self.options = dict(max_subtask_steps=max_subtask_steps, max_new_tokens=max_new_tokens, oracle_progress=oracle_progress, env=env)
 
-    def ask(self, role, prompt, choices=None): return Ask(role, prompt, self.max_new_tokens, choices)
+    def ask(self, role, prompt, choices=None, action=None): return Ask(role, prompt, self.max_new_tokens, choices, action)
 
 # %% ../nbs/12_agents.ipynb #c022
 @patch
@@ -131,7 +140,7 @@ def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
         subtask, progress = parse_high(answer.text) or MALFORMED, ''                   # g_k, p_0
         yield Begin(subtask)
         for _ in range(self.max_subtask_steps):
-            answer = yield self.ask('low', low_prompt(subtask, progress, observation), low_choices)
+            answer = yield self.ask('low', low_prompt(subtask, progress, observation), low_choices, low_action)
             action, done = parse_low(answer.text) or (MALFORMED, False)                # a_t
             observation, ended = yield Act(action, done)                               # o_(t+1)
             progress = yield from self.write_progress(subtask, progress, action, observation)
@@ -181,7 +190,7 @@ class Flat(Agent):
         history, ended = [], False
         while not ended:
             prompt = fit_history(self.policy_for('flat'), description, history, observation, self.window)
-            answer = yield Ask('flat', prompt, self.max_new_tokens, flat_choices)
+            answer = yield Ask('flat', prompt, self.max_new_tokens, flat_choices, flat_action)
             cut = answer.completion_tokens >= self.max_new_tokens        # an action that never came to its end
             action = (not cut and parse_high(answer.text)) or MALFORMED
             history.append((observation, action))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ENVIRONMENTS', 'PANELS', 'DATA_SUITES', 'EnvError', 'EnvDied', 'nearest', 'Expert', 'TextEnv', 'Corridor',
-           'CorridorExpert', 'register_env', 'env_class', 'make_env', 'Suite', 'SuiteError', 'suite_names',
+           'CorridorExpert', 'accepts', 'register_env', 'env_class', 'make_env', 'Suite', 'SuiteError', 'suite_names',
            'load_suite', 'save_suite']
 
 # %% ../nbs/01_env.ipynb #c003
@@ -89,6 +89,12 @@ class CorridorExpert:
     def act(self, observation): return 'take lamp' if 'lamp' in observation.look else 'go east'
 
 # %% ../nbs/01_env.ipynb #c015
+def accepts(env:TextEnv, action:str)->bool:
+    "Would the environment accept this action now? Nothing happens."
+    own = getattr(env, 'accepts', None)
+    return own(action) if own else action in env.valid_actions()
+
+# %% ../nbs/01_env.ipynb #c018
 ENVIRONMENTS = {'corridor': 'stephrl.env:Corridor', 'scienceworld': 'stephrl.scienceworld:ScienceWorld', 'alfworld': 'stephrl.alfworld:ALFWorld'}
 
 def register_env(name:str, # what `make_env` is to call it
@@ -115,7 +121,7 @@ def make_env(name:str, # registered name
     "Make an environment; its packages are imported only now."
     return env_class(name)(**kwargs)
 
-# %% ../nbs/01_env.ipynb #c018
+# %% ../nbs/01_env.ipynb #c021
 @dataclass
 class Suite:
     "A pinned list of episodes with everything that decides their scores."
@@ -149,7 +155,7 @@ class Suite:
         if version != self.version and not any_version:
             raise EnvError(f'suite {self.name!r} was made for {self.env} {self.version}, this is {version}: scores would not compare. Install {self.env}=={self.version}, or pass any_version=True')
 
-# %% ../nbs/01_env.ipynb #c021
+# %% ../nbs/01_env.ipynb #c024
 class SuiteError(ValueError):
     "A panel file is not a panel; the message names the file, the field and the remedy."
 
@@ -190,7 +196,7 @@ def load_suite(name:str|Path, # a name such as 'unseen', or the path of a panel 
     except (json.JSONDecodeError, UnicodeDecodeError) as e: raise SuiteError(f'{path}: not JSON ({e})') from e
     return _suite(d, path).select(limit, tasks)
 
-# %% ../nbs/01_env.ipynb #c023
+# %% ../nbs/01_env.ipynb #c026
 def save_suite(suite:Suite, path:str|Path # replaced as a whole
               )->Path:
     "Write a panel file; the suite's name is the file's."

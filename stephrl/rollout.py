@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .agents import Act, Agent, Ask, Valid
 from .env import EnvError, env_class
 from .episode import Episode, EpisodeWriter, Observation, iter_episodes
-from .player import Player, serve, start, stream_seed
+from .player import Player, meant, serve, start, stream_seed
 from .workers import EnvPool
 
 # %% ../nbs/13_rollout.ipynb #c005
@@ -110,18 +110,29 @@ def ask(self:Lockstep)->bool: # was there anything to answer?
     "Answer every open question, the model's in one batch."
     self.answer_valid()
     rows = self.live(Ask)
-    lists = self.valid([i for i in rows if self.decoding == 'valid' and self.seats[i].request.choices])
-    rows = [i for i in rows if i in self.seats]                        # without those whose environment has just died
     if not rows: return bool(self.live(Valid))
-    asks = [self.seats[i].request for i in rows]
-    choices = [a.choices(lists[i]) if i in lists else None for i, a in zip(rows, asks)]
-    seeds = [stream_seed(self.seats[i].seed, self.seats[i].n_calls) for i in rows]
-    generations, calls = serve(self.agent, asks, choices, self.temperature, seeds)
-    self.n_generate += 1
-    for i, g, c in zip(rows, generations, calls):
-        self.seats[i].answer(g, c)
+    answers = self.put(rows)
+    if self.decoding == 'valid': answers |= self.corrected(answers)
+    for i in [i for i in answers if i in self.seats]:                  # without those whose environment has just died
+        self.seats[i].answer(*answers[i])
         self.settle(i)
     return True
+
+@patch
+def put(self:Lockstep, rows:list[int], choices:list|None=None)->dict: # seat -> (generation, call)
+    "Put the questions of these seats to the model."
+    self.n_generate += 1
+    seeds = [stream_seed(self.seats[i].seed, self.seats[i].n_calls) for i in rows]
+    return dict(zip(rows, zip(*serve(self.agent, [self.seats[i].request for i in rows], choices, self.temperature, seeds))))
+
+@patch
+def corrected(self:Lockstep, drafts:dict)->dict: # seat -> (generation, call)
+    "Answers in place of the drafts whose action the environment would not accept, picked from its list."
+    said = {i: meant(self.seats[i].request, g) for i, (g, _) in drafts.items() if self.seats[i].request.choices}
+    accepted = self.pool.accepts_many({i: a for i, a in said.items() if a})
+    lists = self.valid([i for i in said if accepted.get(i) is not True])
+    for i in lists: self.seats[i].refused(drafts[i][1])
+    return self.put(list(lists), [self.seats[i].request.choices(lists[i]) for i in lists]) if lists else {}
 
 @patch
 def answer_valid(self:Lockstep):
@@ -202,7 +213,7 @@ DECODINGS = ('free', 'valid')
 def rollout(agent:Agent, # who plays
             episodes, # (task, variation) pairs
             env:str='scienceworld', # registered name
-            decoding:str='free', # 'valid': actions are picked from the environment's list
+            decoding:str='free', # 'valid': what the environment would not accept is picked from its list instead
             temperature:float=0., # 0: greedy
             seed:int=0, # of the first copy of each pair, and of everything that is sampled
             n_parallel:int=16, # episodes at once

@@ -313,6 +313,23 @@ def valid_actions(self:ScienceWorld)->list[str]:
     return [a for a in text.split('\n') if a and a != 'reset task']
 
 # %% ../nbs/03_scienceworld.ipynb #c050
+@patch
+def accepts(self:ScienceWorld, action:str)->bool:
+    "Is this action, in whatever words, understood in one way only, and possible now? Nothing happens. `reset task` is not accepted."
+    if not self.playing: raise EnvError('there is no episode in progress; call reset(task, variation) first')
+    call = self.jvm.call
+    agent_interface = call(call(self.sim.agentInterface).get)
+    parser, agent = call(agent_interface.inputParser), call(agent_interface.agent)
+    if call(parser.isInAmbiguousState): return action in self.valid_actions()          # it waits for a number
+    room, monitor, goals = call(call(agent.getContainer).get), call(agent_interface.objMonitor), call(call(agent_interface.task).goalSequence)
+    answer = call(parser.parse, str(action).encode('utf8', 'replace').decode('utf8'), room, call(agent_interface.universe), agent, monitor, goals, room)
+    call(parser.clearAmbiguousState)
+    if not call(answer._1): return False
+    meant = call(call(answer._4).get)
+    check = self.jvm.java(f'{call(call(meant.getClass).getName)}$.MODULE$')
+    return call(meant.name) != 'reset task' and bool(call(call(check.isValidAction, call(meant.assignments))._2))
+
+# %% ../nbs/03_scienceworld.ipynb #c053
 class GoldExpert:
     "Recites a gold path, whatever it sees."
     def __init__(self, path:list[str]): self.path, self.i = path, 0

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from fastcore.basics import patch
-from .env import ENVIRONMENTS, EnvDied, EnvError, env_class, make_env, register_env
+from .env import ENVIRONMENTS, EnvDied, EnvError, accepts, env_class, make_env, register_env
 
 # %% ../nbs/02_workers.ipynb #c005
 class Host:
     "Environments of one process, by slot number."
     def __init__(self, name:str, kwargs:dict): self.name, self.kwargs, self.envs = name, kwargs, {}
 
-    def do(self, method:str, # of the environment: 'reset', 'step', 'valid_actions'; or 'restart'
+    def do(self, method:str, # of the environment: 'reset', 'step', 'valid_actions', 'accepts'; or 'restart'
            calls:dict # slot -> arguments
           )->dict: # slot -> result, or the exception
         "Call the method of several environments, one after the other."
@@ -28,6 +28,7 @@ class Host:
         try:
             if method == 'restart': return self.close([i])
             if i not in self.envs: self.envs[i] = make_env(self.name, **self.kwargs)
+            if method == 'accepts': return accepts(self.envs[i], *args)
             return getattr(self.envs[i], method)(*args)
         except Exception as e: return e
 
@@ -186,3 +187,9 @@ def valid_many(self:EnvPool, slots # which
               )->dict: # slot -> list of actions, or the exception
     "The valid actions of these slots."
     return self._ask('valid_actions', {i: () for i in slots})
+
+@patch
+def accepts_many(self:EnvPool, actions:dict # slot -> action
+                )->dict: # slot -> bool, or the exception
+    "Would these slots accept these actions? Nothing happens."
+    return self._ask('accepts', {i: (a,) for i, a in actions.items()})

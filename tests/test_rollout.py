@@ -77,14 +77,29 @@ def test_temperature_and_seeds_reach_the_model(): # trap 13
     assert len(set(first['seed'] + second['seed'])) == 2*n                               # every question has a stream of its own
 
 
-def test_constrained_choices_are_the_valid_actions():
-    model = Echo('go east')
-    rollout(Flat(model), [('take-lamp', 0)], 'hazards', step_limit=1, decoding='valid', progress=False)
-    assert model.calls[0][1]['choices'] == [[' go east', ' take lamp']]
-    agent = StepHRL(model)
-    rollout(agent, [('take-lamp', 0)], 'hazards', step_limit=1, decoding='valid', progress=False)
-    high, low, note = (kw.get('choices') for _, kw in model.calls[1:])
-    assert high is None and note is None and ' go east | done' in low[0] and len(low[0]) == 4
+def test_what_the_environment_accepts_stands_and_the_rest_is_picked_from_its_list(): # both ways of playing
+    for run in (lambda agent: rollout(agent, [('take-lamp', 0)], 'hazards', step_limit=1, decoding='valid', progress=False)[0],
+                lambda agent: play(agent, Hazards(step_limit=1), 'take-lamp', 0, decoding='valid')):
+        model = Echo('go east')
+        ep = run(Flat(model))
+        assert len(model.calls) == 1 and 'choices' not in model.calls[0][1] and [c.role for c in ep.steps[0].calls] == ['flat']
+        model = Echo('go up', 'take lamp')
+        ep = run(Flat(model))
+        assert model.calls[1][1]['choices'] == [[' go east', ' take lamp']] and ep.steps[0].action == 'take lamp'
+        assert [(c.role, c.completion) for c in ep.steps[0].calls] == [('refused', 'go up'), ('flat', 'take lamp')]
+        model = Echo('look for it', 'go up | done', 'go east | done', 'East.')
+        ep = run(StepHRL(model))
+        choices = [kw.get('choices') for _, kw in model.calls]
+        assert choices[:2] + choices[3:] == [None]*3 and ' go east | done' in choices[2][0] and len(choices[2][0]) == 4
+        assert [c.role for c in ep.steps[0].calls] == ['high', 'refused', 'low', 'progress'] and ep.steps[0].action == 'go east'
+
+
+def test_a_draft_that_was_cut_off_is_no_action():
+    class Long(Echo):
+        def generate(self, prompts, **kw): return [Generation(g.text, g.prompt_tokens, 5 if kw.get('choices') else kw['max_new_tokens'], 0.) for g in super().generate(prompts, **kw)]
+    model = Long('go east')
+    ep, = rollout(Flat(model), [('take-lamp', 0)], 'hazards', step_limit=1, decoding='valid', progress=False)
+    assert len(model.calls) == 2 and ep.steps[0].action == 'go east'
 
 
 def test_play_and_rollout_agree():

@@ -115,6 +115,21 @@ def test_valid_actions_are_those_of_the_shipped_wrapper(env, task, monkeypatch):
             assert env.valid_actions() == without_reset(info['valid']), action
     finally: theirs.close()
 
+def test_what_is_accepted_is_what_is_listed_under_any_name(env):
+    for task in ('find-animal', 'use-thermometer', 'chemistry-mix-paint-secondary-color', 'power-component'):
+        env.reset(task, env.variations(task, 'train')[0])
+        path, n = env.gold_path(task, env.variations(task, 'train')[0]), 0
+        for action in path[:12]:
+            before = env.observe()
+            accepted, nothing = env.accepts(action), env.observe() == before            # asking does nothing
+            o, *_, info = env.step(action)
+            assert nothing and accepted == (info['valid'] and not any(t in o.text for t in ('is already open', 'is not open'))), (action, o.text)
+            if not env.playing: break
+            for a in random.Random(n).sample(env.valid_actions(), 5):                   # the list holds a few that the simulator itself cannot place
+                n += env.accepts(a)
+        assert n > 20
+        if env.playing: assert not any(env.accepts(a) for a in ('reset task', 'reset the task', 'RESET  TASK', 'fly', '', '0', 'x'*3000, '\ud800', 'pick up hallway'))
+
 def test_subgoal_table_stays_inside(env):
     o, info = env.reset('find-animal', 0)
     seen = [o.text + o.look + o.inventory + info['description']]

@@ -44,7 +44,8 @@ class Config:
     seed: int = 0                        # of weights, batches, collection
     workers: int = 2                     # processes for simulators
     demos_per_task: int|None = None      # train variations per family; None: all
-    holdout: int = 2                     # of them, kept out of training: how well is the expert imitated on these?
+    leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
+    holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     at_least: int = 0                    # families with fewer demonstrations are filled up with renamed copies (colours, letters)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
@@ -125,6 +126,7 @@ def _fitting(key, hint, value): # the value, if it is of the kind `hint`
 def check(self:Config)->Config: # itself
     "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
     env_class(self.env), get_annotator(self.env)
+    if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
     for k in ('collect', 'parallel', 'step_limit'):
@@ -201,12 +203,21 @@ def annotated(self:Run)->list[Episode]:
     return read_episodes(file)
 
 @patch
+def left_out(self:Run)->set: # of (task, variation)
+    "What nothing may be learnt from."
+    return set(load_suite(self.config.leave_out).episodes) if self.config.leave_out else set()
+
+@patch
 def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from, held out)
-    "The last `holdout` episodes of every family are held out."
-    held = {id(e) for t in self.config.tasks for e in [x for x in episodes if x.task == t][-self.config.holdout:]} if self.config.holdout else set()
+    "The last `holdout` episodes of every family are held out, and what `leave_out` says."
+    out = self.left_out()
+    held = {id(e) for e in episodes if (e.task, e.variation) in out}
+    for t in self.config.tasks:
+        rest = [id(e) for e in episodes if e.task == t and (e.task, e.variation) not in out]
+        held |= set(rest[max(0, len(rest) - self.config.holdout):])
     return [e for e in episodes if id(e) not in held], [e for e in episodes if id(e) in held]
 
-# %% ../nbs/16_train.ipynb #c023
+# %% ../nbs/16_train.ipynb #c024
 @patch
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
@@ -242,7 +253,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
                 out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
-# %% ../nbs/16_train.ipynb #c025
+# %% ../nbs/16_train.ipynb #c026
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, loaded for any other."
@@ -254,11 +265,11 @@ def backbone(self:Run)->Policy:
             Policy.new([*t['prompt'], *t['target']], c.backbone, c.seed).save(folder)
     return Policy.load(folder)
 
-# %% ../nbs/16_train.ipynb #c027
+# %% ../nbs/16_train.ipynb #c028
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
-    return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl'))}, key=str)
+    return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl'))} - self.left_out(), key=str)
 
 @patch
 def cloned(self:Run, on_log=None # called with every record of the log; `LiveCurves` draws them
@@ -279,7 +290,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c029
+# %% ../nbs/16_train.ipynb #c030
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -295,7 +306,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c031
+# %% ../nbs/16_train.ipynb #c032
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
@@ -315,7 +326,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c033
+# %% ../nbs/16_train.ipynb #c034
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -338,7 +349,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c035
+# %% ../nbs/16_train.ipynb #c036
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -350,7 +361,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c037
+# %% ../nbs/16_train.ipynb #c038
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

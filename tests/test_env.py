@@ -48,7 +48,7 @@ def test_the_panels_of_the_package():
     assert len({t for t, v in load_suite('all30').episodes}) == 30
     assert set(load_suite('quick').episodes) < set(load_suite('unseen').episodes)
     reported = {e for n in ('seen', 'unseen', 'all30', 'all30_seen') for e in load_suite(n).episodes}
-    for n in ('quick_select', 'all30_select'): assert not reported & set(load_suite(n).episodes)
+    for n in ('quick_select', 'all30_select', 'quick_shifted'): assert not reported & set(load_suite(n).episodes)
 
 def test_corridor_keeps_the_protocol(): assert isinstance(Corridor(), TextEnv) and isinstance(make_env('corridor'), TextEnv)
 

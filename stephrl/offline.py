@@ -15,7 +15,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .policy import Policy
-from .training import Encoded, TrainConfig, Trainer, merge_rows, run_fingerprint, trainable
+from .training import Encoded, JsonlTracker, TrainConfig, Trainer, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
 from .iql import advantage_weights, awr_losses, critic_loss, effective_sample_size, expectile_loss, td_targets
 from .critics import CriticSet, Features, features, load_features, save_features
@@ -103,13 +103,14 @@ def role_losses(critics:CriticSet, role:str,
 # %% ../nbs/11b_offline.ipynb #c020
 def train_critics(critics:CriticSet, # trained in place
                   f:Features, data:dict, # from `features`, `role_data`
-                  config:IQLConfig, on_log=None, log_every:int=50
+                  config:IQLConfig, on_log=None, log_every:int=50 # updates; ten times at least
                  )->list[dict]: # records: losses and means by role
     "IQL's value and critic losses on frozen features; the slow Qs follow after each optimiser step."
     g = torch.Generator().manual_seed(config.seed)
     for role, d in data.items(): critics.standardise(role, f.prompt[f.at[d.row]], f.target[d.row])
     opt = torch.optim.Adam([*critics.v.parameters(), *critics.q.parameters()], lr=config.critic_lr)
     history, total = [], config.critic_updates
+    log_every = max(1, min(log_every, total//10))
     for step in tqdm(range(total), desc='critics'):
         for group in opt.param_groups: group['lr'] = config.critic_lr*min(1, (total - step)/(.3*total))   # the last third falls to 0
         loss, record = 0., dict(step=step+1)
@@ -118,7 +119,7 @@ def train_critics(critics:CriticSet, # trained in place
             i = d.row[k]
             lv, lq, seen = role_losses(critics, role, f.prompt[f.at[i]], f.target[i], f.prompt[f.next_at[i]], d.rewards[k], d.n[k], d.terminated[k], config)
             loss = loss + lv + lq
-            if (step+1) % log_every == 0: record |= {f'v_loss/{role}': lv.item(), f'q_loss/{role}': lq.item(), f'v/{role}': seen['v'].mean().item(), f'q/{role}': seen['q'].mean().item()}
+            if (step+1) % log_every == 0: record |= {f'v_loss/{role}': lv.item(), f'q_loss/{role}': lq.item()} | {f'{k}/{role}': x.mean().item() for k, x in seen.items()}
         opt.zero_grad(); loss.backward(); opt.step()
         critics.polyak(config.polyak)
         if len(record) > 1:
@@ -208,7 +209,7 @@ def __call__(self:LiveCritics, pairs, rows):
         lv, lq, seen = role_losses(self.critics, role, pairs.prompt_hidden[here], pairs.target_hidden[here], s2[here], *batch, config)
         weight[here] = advantage_weights(seen['advantage'], config.beta, config.w_max)
         total = total + (lv + lq)*len(here)
-        self.seen.append((lv.item(), lq.item(), seen['v'].mean().item(), seen['q'].mean().item()))
+        self.seen.append((lv.item(), lq.item(), *(seen[k].mean().item() for k in ('v', 'q', 'advantage'))))
     if self.distance: self.distance.see(pairs, rows)
     policy = awr_losses(pairs.logprob, weight, pairs.length if config.length_normalised else None).sum()
     return policy + total, -pairs.logprob.detach()
@@ -216,7 +217,7 @@ def __call__(self:LiveCritics, pairs, rows):
 @patch
 def means(self:LiveCritics)->dict:
     "Means of losses and values since the last call."
-    out, self.seen = dict(zip(('v_loss', 'q_loss', 'v', 'q'), np.mean(self.seen, 0).tolist())) if self.seen else {}, []
+    out, self.seen = dict(zip(('v_loss', 'q_loss', 'v', 'q', 'advantage'), np.mean(self.seen, 0).tolist())) if self.seen else {}, []
     return out
 
 # %% ../nbs/11b_offline.ipynb #c039
@@ -230,7 +231,7 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
     critics = _stored_critics(out, key)
     if critics is None:
         critics = CriticSet(f.target.shape[1], list(roles), config.hidden, config.seed)
-        history = train_critics(critics, f, roles, config, on_log)
+        history = train_critics(critics, f, roles, config, _kept(out, on_log))
         if out: critics.save(out/'critics', policy, key=key, gamma=config.gamma, tau=config.tau, history=history[-1:])
     weight, stats = row_weights(critics, f, roles, config)
     ess, clipped = effective_sample_size(weight), (weight >= config.w_max).float().mean().item()
@@ -241,6 +242,15 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
                       extra=[key, count], on_log=on_log, more=distance, **kwargs)   # the weights follow from what the key covers, up to rounding
     trainer.distance = distance
     return critics, trainer, dict(critics=stats, effective_sample_size=ess, clipped=clipped)
+
+def _kept(out, on_log): # every record also goes to critics.jsonl, where a monitor finds it
+    if not out: return on_log
+    out.mkdir(parents=True, exist_ok=True)
+    log = JsonlTracker(out/'critics.jsonl')
+    def both(record):
+        log.log(record)
+        if on_log: on_log(record)
+    return both
 
 def _stored_critics(out, key):
     if not out or not (out/'critics'/'heads.safetensors').exists(): return None
@@ -268,7 +278,7 @@ def _live(policy, table, data, config, out, on_log, kwargs):
 def offline_rl(policy:Policy, # the clone; trained in place
                table, # transitions of demonstrations and rollouts
                config:IQLConfig,
-               out=None, # folder: features.safetensors, critics/, iql.jsonl, iql.pt, iql.json
+               out=None, # folder: features.safetensors, critics/, critics.jsonl, iql.jsonl, iql.pt, iql.json
                on_log=None, **kwargs # of `Trainer`: on_eval, eval_every, keep_best, log_every, save_seconds
               )->tuple[CriticSet, dict]: # the critics and a summary
     "Implicit Q-learning from a table. An interrupted run, called again, ends with the same weights."

@@ -262,7 +262,11 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
     policy = policies.get('', policies) or None
     critics = _load_critics(path/'critics', device) if card['critics'] else {}
     name = {} if changes else dict(name=card['name'])                  # an agent with other settings is another agent
-    return AGENTS[card['kind']](policy=policy, train_ids=map(tuple, card['train_ids']), **{**critics, **card['options'], **name, **changes})
+    try: agent = AGENTS[card['kind']](policy=policy, train_ids=map(tuple, card['train_ids']), **{**critics, **card['options'], **name, **changes})
+    except (TypeError, ValueError) as e: raise AgentError(f'{path/"agent.json"}: options: {card["kind"]} cannot be made with {card["options"]} ({e}); save the agent again') from e
+    if unknown := sorted({**card['options'], **changes}.keys() - {*agent.options, 'name', 'annotator', 'critics', 'critics_policy'}):
+        raise AgentError(f'{path/"agent.json"}: options: {card["kind"]} has no setting {unknown[0]!r}.{nearest(unknown[0], agent.options)}')
+    return agent
 
 def _load_critics(path, device):
     own = path/'policy'
@@ -277,11 +281,13 @@ def _read_card(path):
         known = shipped_agents() + [k for k, c in AGENTS.items() if not c.needs_policy]
         raise AgentError(f'{path}: no such directory, and no agent of that name.{nearest(str(path), known)} save_agent makes a directory')
     if not file.exists(): raise AgentError(f'{file}: missing, so {path} is not a saved agent; point to the directory that save_agent made')
-    try: card = json.loads(file.read_text())
-    except json.JSONDecodeError as e: raise AgentError(f'{file}: not JSON ({e}); save the agent again') from e
+    try: card = dict(json.loads(file.read_text(encoding='utf8')))
+    except (ValueError, TypeError) as e: raise AgentError(f'{file}: not a JSON object ({e}); save the agent again') from e
     if card.get('format') != AGENT_FORMAT:
         raise AgentError(f'{file}: format: this stephrl reads {AGENT_FORMAT}, found {card.get("format")!r}; load it with the stephrl {card.get("stephrl", "")} that saved it, or train it again')
     for field, kind in CARD.items():
         if not isinstance(card.get(field), kind): raise AgentError(f'{file}: {field}: expected {kind.__name__}, found {card.get(field)!r}; save the agent again')
+    for x in card['train_ids']:
+        if not isinstance(x, list) or len(x) != 2: raise AgentError(f'{file}: train_ids: expected pairs [task, variation], found {x!r:.40}; save the agent again')
     if card['kind'] not in AGENTS: raise AgentError(f'{file}: kind: unknown agent {card["kind"]!r}.{nearest(card["kind"], AGENTS)} Import the module that registers it')
     return card

@@ -26,6 +26,19 @@ def _value(text): # JSON; numbers, None and truth values also as Python writes t
         except ValueError: pass
     return {'None': None, 'True': True, 'False': False}.get(text, text)
 
+def _names(text): # 'a, b' -> ['a', 'b']; None: all
+    if text is None: return None
+    names = [n.strip() for n in text.split(',') if n.strip()]
+    if not names: raise ValueError(f'--tasks {text!r}: expected names with commas between')
+    return names
+
+def _writable(option, path): # the path, if a file can be written there: asked before an hour of work, not after it
+    if not path or os.path.isdir(path): raise ValueError(f'{option} {path!r}: expected the path of a file' + ', this is a folder'*bool(path))
+    near = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
+    if not near.is_dir() and near != Path(path): raise NotADirectoryError(errno.ENOTDIR, 'Not a directory', str(near))
+    if not os.access(near, os.W_OK): raise PermissionError(errno.EACCES, 'Permission denied', str(near))
+    return path
+
 def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"
     from stephrl.limits import check_limits
@@ -37,9 +50,8 @@ def train(a):
 def demos(a):
     "expert episodes of train variations, verified by replay"
     from stephrl.demos import collect_demos
-    from stephrl.env import make_env
-    tasks = a.tasks.split(',') if a.tasks else make_env(a.env).tasks()
-    collect_demos(a.env, tasks, a.split, a.limit, a.out, a.workers, a.seed)
+    if a.workers < 0: raise ValueError(f'--workers: expected 0 or more, found {a.workers}')
+    collect_demos(a.env, _names(a.tasks), a.split, a.limit, _writable('--out', a.out), a.workers, a.seed)
 
 def games(a):
     "make ALFWorld games of all six types, without the data set; ALFWORLD_DATA may point to the folder"
@@ -53,7 +65,8 @@ def evaluate(a):
     from stephrl.annotate import get_annotator
     from stephrl.env import load_suite
     from stephrl.evaluate import evaluate as measure, markdown, table
-    suite = load_suite(a.suite, a.limit, a.tasks.split(',') if a.tasks else None)
+    suite = load_suite(a.suite, a.limit, _names(a.tasks))
+    _writable('--out', a.out)
     agent = load_agent(a.agent, **dict(oracle_progress=True) if a.oracle_progress else {})
     r = measure(agent, suite, a.decoding, out=a.out, seed=a.seed, n_parallel=a.parallel, workers=a.workers, annotator=get_annotator(suite.env), any_version=a.any_version)
     print(f"{r['protocol']}\n\n{markdown(table(r))}\n\nscore {r['score']:.1f} [{r['interval'][0]:.1f}, {r['interval'][1]:.1f}], crashes {r['crashes']}, {r['seconds']:.0f} s; {a.out}")
@@ -64,6 +77,7 @@ def view(a):
     from stephrl.episode import read_episodes
     from stephrl.viewer import to_html
     episodes, count = read_episodes(a.episodes), None
+    _writable('--html', a.html)
     if a.agent:
         from stephrl.agents import load_agent
         agent = load_agent(a.agent)

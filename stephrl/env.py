@@ -173,13 +173,16 @@ def _suite(d, path): # a parsed panel file, checked
     for k, t in want.items():
         if k not in d: raise SuiteError(f'{path}: the field {k!r} is missing; a panel has {", ".join(want)} and optionally gold')
         if not isinstance(d[k], t) or isinstance(d[k], bool): raise SuiteError(f'{path}: {k}: expected {t.__name__}, found {d[k]!r:.40}')
+    if d['step_limit'] < 1: raise SuiteError(f'{path}: step_limit: expected at least 1, found {d["step_limit"]}')
     if not d['episodes']: raise SuiteError(f'{path}: episodes: the list is empty')
     for i, e in enumerate(d['episodes']):
-        if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], (int, str))):
+        if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], (int, str)) and not isinstance(e[1], bool)):
             raise SuiteError(f'{path}: episodes[{i}]: expected [task, variation], found {e!r:.60}')
     gold = d.get('gold')
     if gold is not None and (not isinstance(gold, list) or len(gold) != len(d['episodes'])):
         raise SuiteError(f'{path}: gold: expected one score per episode ({len(d["episodes"])}), found {len(gold) if isinstance(gold, list) else gold!r}; measure it again')
+    for i, g in enumerate(gold or []):
+        if isinstance(g, bool) or not isinstance(g, (int, float)) or not 0 <= g <= 100: raise SuiteError(f'{path}: gold[{i}]: expected a score from 0 to 100, found {g!r:.40}; measure it again')
     return Suite(d.get('name') or Path(path).stem, *(d[k] for k in list(want)[:4]), [tuple(e) for e in d['episodes']], gold, d.get('command', ''))
 
 def load_suite(name:str|Path, # a name such as 'unseen', or the path of a panel file

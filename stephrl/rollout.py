@@ -229,8 +229,8 @@ def rollout(agent:Agent, # who plays
            )->list[Episode]: # in the order of `episodes`
     "Play many episodes at once; crashes are kept in `Episode.error`. Raises `ValueError` (arguments), `RolloutError` (a file made otherwise)."
     if decoding not in DECODINGS: raise ValueError(f'decoding: expected one of {", ".join(DECODINGS)}, found {decoding!r}')
-    if temperature < 0 or n_parallel < 1 or workers < 0:
-        raise ValueError(f'expected temperature >= 0, n_parallel >= 1, workers >= 0, found {temperature}, {n_parallel}, {workers}')
+    if not 0 <= temperature < float('inf') or n_parallel < 1 or workers < 0 or seed < 0:
+        raise ValueError(f'expected temperature >= 0, n_parallel >= 1, workers >= 0, seed >= 0, found {temperature}, {n_parallel}, {workers}, {seed}')
     about, jobs = describe_env(env, step_limit, simplification), plan(episodes, seed)
     meta = dict(decoding=decoding, temperature=float(temperature), weights=fingerprint(agent))
     ids = {j: Episode(about.name, '', j.task, j.variation, '', '', source=agent.name, seed=j.seed).id for j in jobs}

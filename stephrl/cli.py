@@ -78,6 +78,7 @@ def view(a):
     from stephrl.viewer import to_html
     episodes, count = read_episodes(a.episodes), None
     _writable('--html', a.html)
+    if not episodes: raise ValueError(f'{a.episodes}: holds no episodes')
     if a.agent:
         from stephrl.agents import load_agent
         agent = load_agent(a.agent)

@@ -8,7 +8,7 @@ __all__ = ['SCHEMA', 'Observation', 'Call', 'Step', 'Subtask', 'Episode', 'Episo
 
 # %% ../nbs/00_episode.ipynb #c003
 import json, math, os
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -144,7 +144,7 @@ def _build_dataclass(cls, value, where):
     if extra := sorted(set(value) - known):
         raise EpisodeError(f'{where}: unknown field {extra[0]!r}; known are {", ".join(sorted(known))}')
     for f in fields(cls):
-        if f.name not in value and f.default is MISSING and f.default_factory is MISSING:
+        if f.name not in value:                        # also where there is a default: whoever wrote this wrote all of them
             raise EpisodeError(f'{where}: the field {f.name!r} is missing')
     return cls(**{k: _build(hints[k], v, f'{where}.{k}') for k, v in value.items()})
 
@@ -177,6 +177,7 @@ class EpisodeWriter:
                 ):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists(): _check_end(self.path)
         self.file = open(self.path, 'ab', buffering=0)     # what a buffer keeps back is written later, when nobody expects an error
         self.size = _whole_lines(self.path)
         if self.size < os.path.getsize(self.path): self.file.truncate(self.size)
@@ -199,6 +200,12 @@ class EpisodeWriter:
     def close(self): self.file.close()
 
 # %% ../nbs/00_episode.ipynb #c026
+def _check_end(path): # what would be dropped has to be the beginning of an episode, not somebody's shopping list
+    with open(path, 'rb') as f:
+        f.seek(_whole_lines(path))
+        start, begins = f.read(9), b'{"schema"'
+    if start and not begins.startswith(start[:9]): raise EpisodeError(f'{path}: its last line is no episode, and not the beginning of one either; write to another file')
+
 def _whole_lines(path): # bytes up to and including the last newline
     with open(path, 'rb') as f:
         end = f.seek(0, os.SEEK_END)
@@ -215,13 +222,13 @@ def iter_episodes(path:str|Path, # a JSONL file
                   cut_ok:bool=False # pass over a last line that was cut off (a run that was interrupted)
                  ): # yields Episode
     "Episodes of a file, one at a time. Raises `EpisodeError` (file, line, field) and `FileNotFoundError`."
-    with open(path, encoding='utf8', errors='surrogatepass', newline='\n') as f:
+    with open(path, 'rb') as f:
         for n, line in enumerate(f, 1):
             where = f'{path}, line {n}'
             if not line.strip(): continue
-            try: d = json.loads(line)
-            except json.JSONDecodeError as e:
-                if line.endswith('\n'): raise EpisodeError(f'{where}: not JSON ({e}); remove the line or make the file again') from e
+            try: d = json.loads(line.decode('utf8', 'surrogatepass'))
+            except ValueError as e:
+                if line.endswith(b'\n'): raise EpisodeError(f'{where}: not JSON ({e}); remove the line or make the file again') from e
                 if cut_ok: return
                 raise EpisodeError(f'{where}: the file ends in the middle of an episode; the {n-1} before it are whole: read with cut_ok=True, or open it with EpisodeWriter, which drops the cut line') from e
             yield from_dict(d, where)

@@ -18,17 +18,18 @@ help:
 
 setup: $(READY)
 
+# -qq: errors in full, no warnings about how others build their packages.
 # CPU torch where there is no GPU: the index of CPU builds is tried first, the package index serves otherwise.
 $(READY): constraints.txt settings.ini setup.py
 	@test -n "$(PYTHON)" || { echo 'stephrl needs Python 3.11 or 3.12 (python3 -V says: '"$$(python3 -V 2>&1)"'); make PYTHON=/path/to/python3.11 ...'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip
-	@command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install -q --no-deps --retries 0 --timeout 15 \
+	$(BIN)/pip install -qq --upgrade pip
+	@command -v nvidia-smi >/dev/null 2>&1 || $(BIN)/pip install -qq --no-deps --retries 0 --timeout 15 \
 	  --index-url https://download.pytorch.org/whl/cpu -c constraints.txt torch >/dev/null 2>&1 || true
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
-	@command -v cmake >/dev/null || $(BIN)/pip install -q 'cmake<4' || true
+	$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
+	@command -v cmake >/dev/null || $(BIN)/pip install -qq 'cmake<4' || true
 	@if command -v g++ >/dev/null; then echo 'a compiler is here: installing ALFWorld, too (about two minutes)'; \
-	  PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q -c constraints.txt -e '.[alfworld]' || echo 'ALFWorld could not be installed; everything else works'; \
+	  PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -qq -c constraints.txt -e '.[alfworld]' || echo 'ALFWorld could not be installed; everything else works'; \
 	  else echo 'no g++: ALFWorld is left out (its planner is compiled); everything else works'; fi
 	@touch $(READY)
 

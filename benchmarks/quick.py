@@ -1,6 +1,7 @@
 """The main job, measured: three seeds of the quick preset, and the ablations of the first on the same panel.
 
     python benchmarks/quick.py --out runs/bench --write results/quick.json
+    python benchmarks/quick.py --preset alfworld-quick --seeds 1 --out runs/bench-alfworld --write results/alfworld_quick.json
 
 Resumable: what lies in the folder is not done again. Seeds after the first start from its demonstrations
 (the simulator is not deterministic; the seeds are meant to differ in weights, batches and collection only).
@@ -10,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,11 +23,11 @@ from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, t
 from stephrl.train import Config, run
 
 KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',
-        'success', 'seconds', 'seed', 'versions', 'train_ids')
+        'success', 'success_ci95', 'scoring', 'seconds', 'seed', 'versions', 'train_ids')
 
 
 def short(result):  # without the list of episodes' details, with their scores
-    return {k: result[k] for k in KEEP} | dict(scores=[[e['task'], e['variation'], e['score']] for e in result['per_episode']])
+    return {k: result[k] for k in KEEP if k in result} | dict(scores=[[e['task'], e['variation'], e['score']] for e in result['per_episode']])
 
 
 def train(out, preset, seed, first):
@@ -36,7 +38,7 @@ def train(out, preset, seed, first):
     return run(Config.of(preset, seed=seed), folder)
 
 
-def ablations(folder, suite, out, parallel, only=None):
+def ablations(folder, suite, env, out, parallel, only=None):
     "What else may be said on the same panel; each row names how it differs from the agent."
     rows = {}
     plans = {'random valid actions': ('random', {}, 'valid'), 'cloning, valid decoding': ('clone', {}, 'valid'), 'cloning + RL, valid decoding': ('rl', {}, 'valid'),
@@ -45,23 +47,28 @@ def ablations(folder, suite, out, parallel, only=None):
         if only is not None and name not in only: continue
         agent = load_agent('random' if who == 'random' else folder/'agents'/who, **changes)
         file = out/'ablations'/f'{name.replace(", ", "-").replace(" ", "-")}.json'
-        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(agent, suite, decoding, out=file, n_parallel=parallel, annotator=get_annotator('scienceworld'))
+        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(agent, suite, decoding, out=file, n_parallel=parallel, annotator=get_annotator(env))
     return rows
 
 
-def elsewhere(folder, suite, out, parallel):
-    "The agents on the dev variations of the same families: nobody has looked at these while the recipe was made."
-    families, rows = list(dict.fromkeys(t for t, _ in load_suite(suite).episodes)), {}
-    dev = load_suite('seen', tasks=families)
+FRESH = dict(scienceworld='seen', alfworld='generated')   # panels with games of the same families that choose nothing
+
+
+def elsewhere(folder, suite, env, out, parallel):
+    "The agents on other games of the same families: nobody has looked at these while the recipe was made."
+    mine, rows = load_suite(suite).episodes, {}
+    fresh = load_suite(FRESH[env], tasks=list(dict.fromkeys(t for t, _ in mine)))
+    keep = [i for i, e in enumerate(fresh.episodes) if e not in set(mine)]
+    fresh = replace(fresh, name=fresh.name if len(keep) == len(fresh) else f'{fresh.name} without {suite}', episodes=[fresh.episodes[i] for i in keep], gold=fresh.gold and [fresh.gold[i] for i in keep])
     for name, who in (('cloning', 'clone'), ('cloning + RL', 'rl')):
         file = out/'elsewhere'/f'{who}.json'
-        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder/'agents'/who), dev, out=file, n_parallel=parallel, annotator=get_annotator('scienceworld'))
+        rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder/'agents'/who), fresh, out=file, n_parallel=parallel, annotator=get_annotator(env))
     return rows
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument('--preset', default='quick')
+    ap.add_argument('--preset', default='quick', help='quick or alfworld-quick')
     ap.add_argument('--seeds', type=int, default=3)
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
@@ -69,8 +76,8 @@ def main():
     a = ap.parse_args()
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
-    rows = ablations(a.out/'seed0', config.suite, a.out, config.parallel, a.only)
-    dev = elsewhere(a.out/'seed0', config.suite, a.out, config.parallel)
+    rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
+    dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     stages = json.loads((a.out/'seed0'/'stages.json').read_text())
     result = dict(

@@ -69,7 +69,7 @@ class Jvm:
         try: port, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=find_java(), die_on_exit=True, create_new_process_group=True, return_proc=True, cwd=folder)
         except (OSError, ValueError) as e:
             os.rmdir(folder)
-            raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {e}; is the heap size right and is there enough memory?') from e
+            raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {"it ended before it was ready" if isinstance(e, ValueError) else e}; is the heap size right and is there enough memory?') from e
         parameters = GatewayParameters(port=port, read_timeout=300)
         self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters), gateway_parameters=parameters, java_process=self.process)
         self.heap, self.pid, self.users, self._spare, self.classes = heap, os.getpid(), 0, None, {}

@@ -68,6 +68,16 @@ def until(page, script, value):
     assert found == value
 
 
+# What GitHub leaves of the HTML in a notebook: these tags, no style, no script, no event handlers (its list, shortened to tags that could appear here)
+GITHUB = set('a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub summary sup table tbody td tfoot th thead tr tt ul var'.split())
+
+
+def sanitized(html):
+    "HTML as a sanitizer like GitHub's leaves it."
+    bleach = pytest.importorskip('bleach')
+    return bleach.clean(html, tags=GITHUB, attributes={'a': ['href'], 'td': ['colspan'], 'th': ['colspan']}, strip=True, strip_comments=True)
+
+
 def axe(page, within='.stephrl-viewer'):
     "axe-core's verdict: a list of 'rule: element', empty when there is nothing to object to."
     try: import axe_playwright_python
@@ -146,6 +156,13 @@ def open_notebook(page, url, name):
 def command(page, name, wait=True, **args):
     "Carry out a command of JupyterLab, as its menus do. `wait`: until it is done; for running cells that is when the last of them has run."
     page.evaluate('([name, args, wait]) => { const done = window.jupyterapp.commands.execute(name, args); return wait ? done.then(() => null) : null }', [name, args, wait])
+
+
+def takes_requests(page):
+    "Wait until the kernel carries out what it is sent: after an interruption it throws requests away for a moment, though it says that it is idle."
+    ask = """() => { const { kernel } = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
+        return kernel.requestExecute({ code: "1", silent: true, stop_on_error: false }).done.then(reply => reply.content.status) }"""
+    until(page, ask, 'ok')
 
 
 def run_all(page, done):

@@ -1,8 +1,10 @@
 "The tutorials as a learner meets them: in JupyterLab, in a browser; run, interrupted, run again to the end, and then looked at."
-import os, shutil
+import os, re, shutil
 from pathlib import Path
 import pytest
-from labkit import browser, command, lab, open_notebook, watched
+from labkit import browser, command, lab, open_notebook, takes_requests, watched
+from stephrl.view_model import issues
+from stephrl.viewer import watched_episodes
 
 expect = pytest.importorskip('playwright.sync_api').expect
 TUTORIALS = Path(__file__).parent.parent/'tutorials'
@@ -36,10 +38,11 @@ def test_tutorial_1_runs_is_interrupted_and_finishes(place):
         command(page, 'notebook:interrupt-kernel')
         expect(page.locator('.jp-OutputArea-output', has_text='KeyboardInterrupt').first).to_be_visible(timeout=LONG)
         page.locator('.jp-StatusBar-TextItem', has_text='| Idle').first.wait_for()
-        page.wait_for_timeout(2000)                       # after an error the kernel throws away for a moment what is sent to it
+        takes_requests(page)
         demos = (out/'demos.jsonl').read_bytes()
         command(page, 'notebook:run-all-cells')
-        expect(page.locator('.stephrl-viewer .sv-position')).to_be_visible(timeout=LONG)
+        expect(page.locator('.sv-board')).to_be_visible(timeout=LONG)
+        expect(page.locator('.stephrl-viewer .sv-position')).to_be_visible()
         assert (out/'demos.jsonl').read_bytes() == demos  # what was finished is not done again
         assert (out/'results.json').exists() and (out/'episodes.html').exists()
         page.locator('.sv-position').click()
@@ -48,6 +51,13 @@ def test_tutorial_1_runs_is_interrupted_and_finishes(place):
         last = page.locator('.sv-position').inner_text().split()
         assert last[1] == last[3], last
         expect(page.locator('.sv-tokens')).to_contain_text("counted with the agent's tokenizer")
+        expect(page.locator('.sv-call summary').last).to_contain_text(re.compile(r'V -?\d.*Q -?\d.*A -?\d'))  # the critics' opinion of every call
+        assert 'Critics of the low policy' in page.locator('.sv-arena .sv-figure figcaption').all_inner_texts()
+        curves = dict(zip(page.locator('.sv-log').evaluate_all('all => all.map(e => e.getAttribute("aria-label"))'),
+                          page.locator('.sv-log').evaluate_all('all => all.map(e => [...e.querySelectorAll("figcaption")].map(f => f.textContent))')))
+        assert {'v', 'q', 'advantage'} <= set(curves['rl/critics']), curves
+        assert 'loss' in curves['cloning/bc'] and 'loss' in curves['rl/iql'], curves
+        assert curves['collected'] == curves['evaluation/rl.episodes'] == ['mean score so far'], curves
         command(page, 'notebook:shutdown-kernel')
 
 
@@ -59,9 +69,11 @@ def test_tutorial_2_shows_three_plays(place):
         expect(page.locator('.stephrl-viewer')).to_have_count(4, timeout=LONG)
         second = page.locator('.stephrl-viewer').nth(1)
         second.locator('.sv-position').click()
-        page.keyboard.press('e')
-        expect(second.locator('.sv-alarm li').first).to_contain_text('the subtask says 10, which nothing here says')
-        page.keyboard.press('e')
-        expect(second.locator('.sv-alarm li').first).to_contain_text('the note says 20')
+        failed = watched_episodes()[1]
+        for t in [t for t in range(1, len(failed.steps)) if issues(failed, t)]:
+            page.keyboard.press('e')
+            expect(second.locator('.sv-position')).to_have_text(f'Step {t+1} of {len(failed.steps)}')
+            expect(second.locator('.sv-alarm li')).to_have_text([re.compile(re.escape(f'{i["role"]}: {i["text"]}')) for i in issues(failed, t)])
+        expect(page.locator('.js-plotly-plot .gtitle')).to_have_text('Tokens read at each step of the long play')
         assert errors(page).count() == 0
         command(page, 'notebook:shutdown-kernel')

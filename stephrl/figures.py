@@ -15,7 +15,7 @@ from .episode import Episode
 from .prompts import ROLES
 from .view_model import full_history_tokens, token_counter
 
-# %% ../nbs/15c_figures.ipynb #c007
+# %% ../nbs/15c_figures.ipynb #c008
 ROLE_COLOURS = dict(high='#b0578d', low='#0072b2', progress='#009e73', flat='#e69f00')
 _AGENTS = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#d55e00', '#56b4e9', '#999999')
 
@@ -26,10 +26,10 @@ def _by_agent(episodes):
     return out
 
 def _figure(title, x, y, **kwargs):
-    fig = go.Figure(layout=dict(title=title, xaxis_title=x, yaxis_title=y, template='plotly_white', height=360, margin=dict(l=60, r=20, t=50, b=50), legend_title_text='', **kwargs))
-    return fig.update_xaxes(showgrid=False)
+    layout = dict(title=title, xaxis_title=x, yaxis_title=y, template='plotly_white', height=360, legend_title_text='')
+    return go.Figure(layout=dict(margin=dict(l=60, r=20, t=50, b=50), **layout, **kwargs)).update_xaxes(showgrid=False)
 
-# %% ../nbs/15c_figures.ipynb #c010
+# %% ../nbs/15c_figures.ipynb #c011
 def bootstrap_interval(values:list[float], seed:int=0, draws:int=2000, level:float=.95)->tuple[float, float]:
     "A percentile bootstrap interval of the mean."
     rng = random.Random(seed)
@@ -37,19 +37,20 @@ def bootstrap_interval(values:list[float], seed:int=0, draws:int=2000, level:flo
     cut = int((1 - level)/2*draws)
     return means[cut], means[-1-cut]
 
-# %% ../nbs/15c_figures.ipynb #c012
+# %% ../nbs/15c_figures.ipynb #c013
 def score_by_family(episodes:list[Episode])->go.Figure:
     "Mean score of each task, by agent, with a 95% bootstrap interval."
     fig = _figure('Score by family', '', 'mean score (0-100)', yaxis_range=[0, 105], barmode='group')
     for (agent, eps), colour in zip(_by_agent(episodes).items(), _AGENTS*9):
-        groups = {**{t: [e.score for e in eps if e.task == t] for t in sorted({e.task for e in eps})}, 'all': [e.score for e in eps]}
+        groups = {t: [e.score for e in eps if e.task == t] for t in sorted({e.task for e in eps})} | {'all': [e.score for e in eps]}
         means, ends = [mean(v) for v in groups.values()], [bootstrap_interval(v) for v in groups.values()]
-        error = dict(type='data', symmetric=False, array=[h - m for m, (_, h) in zip(means, ends)], arrayminus=[m - l for m, (l, _) in zip(means, ends)])
+        up, down = [h - m for m, (_, h) in zip(means, ends)], [m - l for m, (l, _) in zip(means, ends)]
+        error = dict(type='data', symmetric=False, array=up, arrayminus=down)
         names = [f'{t} ({len(v)})' for t, v in groups.items()]
         fig.add_bar(name=agent, x=names, y=means, error_y=error, marker_color=colour)
     return fig
 
-# %% ../nbs/15c_figures.ipynb #c015
+# %% ../nbs/15c_figures.ipynb #c016
 def tokens_by_role(episodes:list[Episode],
                    count_tokens=None # text -> number of tokens, for the full history; None: estimate
                   )->go.Figure:
@@ -57,13 +58,16 @@ def tokens_by_role(episodes:list[Episode],
     groups = {a: [e for e in eps if e.tokens()] for a, eps in _by_agent(episodes).items()}
     groups = {a: eps for a, eps in groups.items() if eps}
     fig = _figure('Tokens read per step', '', 'prompt tokens per environment step', barmode='stack')
-    roles = sorted({r for eps in groups.values() for e in eps for r in e.tokens()}, key=lambda r: (r not in ROLES, ROLES.index(r) if r in ROLES else r))
-    steps = {a: sum(len(e.steps) for e in eps) for a, eps in groups.items()}
-    for r in roles: fig.add_bar(name=r, x=list(groups), y=[sum(e.tokens().get(r, (0, 0))[0] for e in eps)/steps[a] for a, eps in groups.items()], marker_color=ROLE_COLOURS.get(r))
-    full = [sum(sum(full_history_tokens(e, token_counter(e, count_tokens)[0])) for e in eps)/steps[a] for a, eps in groups.items()]
-    return fig.add_scatter(name='full history would read', x=list(groups), y=full, mode='markers', marker=dict(symbol='line-ew-open', size=46, line_width=3, color='#d55e00'))
+    found = {r for eps in groups.values() for e in eps for r in e.tokens()}
+    roles = [r for r in ROLES if r in found] + sorted(found - set(ROLES))
+    per_step = lambda of: [sum(of(e) for e in eps)/sum(len(e.steps) for e in eps) for eps in groups.values()]
+    for r in roles:
+        fig.add_bar(name=r, x=list(groups), y=per_step(lambda e: e.tokens().get(r, (0, 0))[0]), marker_color=ROLE_COLOURS.get(r))
+    full = per_step(lambda e: sum(full_history_tokens(e, token_counter(e, count_tokens)[0])))
+    dash = dict(symbol='line-ew-open', size=46, line_width=3, color='#d55e00')
+    return fig.add_scatter(name='full history would read', x=list(groups), y=full, mode='markers', marker=dash)
 
-# %% ../nbs/15c_figures.ipynb #c018
+# %% ../nbs/15c_figures.ipynb #c019
 def tokens_by_step(episodes:list[Episode], count_tokens=None)->go.Figure:
     "Median prompt tokens at each step number, by agent, and of a full-history agent over the same episodes (dashed)."
     fig = _figure('Tokens read at each step', 'step', 'prompt tokens (median)')
@@ -77,7 +81,7 @@ def tokens_by_step(episodes:list[Episode], count_tokens=None)->go.Figure:
         fig.add_scatter(name=f'full history of {agent}', x=x, y=middle(full), line=dict(color=colour, dash='dash'))
     return fig
 
-# %% ../nbs/15c_figures.ipynb #c021
+# %% ../nbs/15c_figures.ipynb #c022
 def first_reward(ep:Episode)->int|None: # 1-based; None: nothing was earned
     "The step that earned the first reward."
     return next((t+1 for t, s in enumerate(ep.steps) if s.reward > 0), None)
@@ -87,6 +91,7 @@ def steps_to_first_reward(episodes:list[Episode])->go.Figure:
     fig = _figure('Steps to the first reward', 'step', 'share of episodes', yaxis_range=[0, 1.02])
     for (agent, eps), colour in zip(_by_agent(episodes).items(), _AGENTS*9):
         first = [first_reward(e) for e in eps]
-        longest = max((len(e.steps) for e in eps), default=0)
-        fig.add_scatter(name=agent, x=list(range(longest+1)), y=[sum(f is not None and f <= t for f in first)/len(first) for t in range(longest+1)], line=dict(color=colour, shape='hv'))
+        steps = range(max((len(e.steps) for e in eps), default=0) + 1)
+        share = [sum(f is not None and f <= t for f in first)/len(first) for t in steps]
+        fig.add_scatter(name=agent, x=list(steps), y=share, line=dict(color=colour, shape='hv'))
     return fig

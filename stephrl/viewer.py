@@ -188,7 +188,7 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
 def _page_of(self, path): return to_html(self.episodes, path, self.title, self.count_tokens, self.compare, self.episode, self.step)
 EpisodeViewer.to_html = _page_of
 
-# %% ../nbs/15a_viewer.ipynb #c033
+# %% ../nbs/15a_viewer.ipynb #c035
 def watched_episodes()->list[Episode]:
     "Three real episodes that come with the package: a success, a failure, and a long one."
     return read_episodes(STATIC.parent/'data'/'watched.jsonl')

@@ -41,11 +41,8 @@ def _writable(option, path): # the path, if a file can be written there: asked b
 
 def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"
-    from stephrl.limits import check_limits
     from stephrl.train import Config, run
-    config = Config.of(a.config, **_settings(a.set))
-    check_limits(config)
-    run(config, a.out)
+    run(Config.of(a.config, **_settings(a.set)), a.out)
 
 def demos(a):
     "expert episodes of train variations, verified by replay"

@@ -21,6 +21,7 @@ from .demos import collect_demos
 from .env import Suite, env_class, load_suite, nearest
 from .episode import Episode, read_episodes
 from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
+from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy
 from .small_lm import PRESETS as BACKBONES
@@ -44,6 +45,7 @@ class Config:
     seed: int = 0                        # of weights, batches, collection
     workers: int = 2                     # processes for simulators
     demos_per_task: int|None = None      # train variations per family; None: all
+    missteps: float = 0.                 # how often, per action, the expert first says something that is refused, see `stephrl.demos.play_expert`
     leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
     holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
@@ -66,7 +68,7 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                  rl=IQLConfig(max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=2e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
@@ -85,6 +87,7 @@ def of(cls:Config, preset:str='quick', # name of a preset, or the path of a JSON
     if str(preset).endswith('.json'):
         try: stored = json.loads(Path(preset).read_text())
         except (OSError, ValueError) as e: raise ConfigError(f'{preset}: cannot be read as a JSON object of settings ({e})') from e
+        if not isinstance(stored, dict): raise ConfigError(f'{preset}: expected a JSON object of settings, found {type(stored).__name__}')
         preset, changes = stored.pop('preset', 'quick'), {**_dotted(stored), **changes}
     if preset not in PRESETS: raise ConfigError(f'unknown preset {preset!r}.{nearest(preset, PRESETS)} Or give the path of a .json file')
     config = replace(PRESETS[preset])
@@ -129,8 +132,7 @@ def check(self:Config)->Config: # itself
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
-    for k in ('collect', 'parallel', 'step_limit'):
-        if getattr(self, k) < 1: raise ConfigError(f'{k}: expected at least 1, found {getattr(self, k)}')
+    check_limits(self)
     return self
 
 @patch
@@ -191,7 +193,7 @@ def demonstrations(self:Run)->list[Episode]:
     "Expert episodes of train variations, verified by replay: demos.jsonl."
     c, file = self.config, self.path('demos.jsonl')
     with self.stage('demonstrations', file) as todo:
-        if todo: collect_demos(c.env, list(c.tasks), c.split, c.demos_per_task, out=file, workers=c.workers, seed=c.seed, **c.env_options)
+        if todo: collect_demos(c.env, list(c.tasks), c.split, c.demos_per_task, out=file, workers=c.workers, seed=c.seed, missteps=c.missteps, **c.env_options)
     return read_episodes(file)
 
 @patch

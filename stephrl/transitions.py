@@ -79,6 +79,7 @@ def low_rows(ep:Episode, # annotated, or rolled out
     "Low-level transitions of one subtask."
     g, end, out = ep.subtasks[k], subtask_end(ep, k), []
     for t in range(g.start, g.end):
+        if ep.steps[t].info.get('misstep'): continue                    # an expert stumbled; nobody should imitate it
         last = t == g.end-1
         over = last and end.terminated
         following = '' if over else _low_next(ep, t)

@@ -128,7 +128,7 @@ def refused(capsys, *argv):
     (['--config', 'smok'], "Did you mean 'smoke'"), (['--set', 'clon.lr=1'], "Did you mean 'clone'"), (['--set', 'clone.ler=1'], "Did you mean 'lr'"),
     (['--set', 'rl.policy.lrr=1'], "Did you mean 'lr'"), (['--set', 'seed=zero'], "seed: expected int, found 'zero'"), (['--set', 'seed'], 'expected key=value'),
     (['--set', 'suite=unsen'], "Did you mean 'unseen'"), (['--set', 'tasks=find-animl'], "Did you mean 'find-animal'"), (['--set', 'env=sciencewrld'], "Did you mean 'scienceworld'"),
-    (['--set', 'decoding=vaild'], "Did you mean 'valid'"), (['--set', 'collect=0'], 'collect: expected at least 1'), (['--config', 'none.json'], 'none.json')])
+    (['--set', 'decoding=vaild'], "Did you mean 'valid'"), (['--set', 'collect=0'], 'collect: expected a number in [1, 1e6]'), (['--config', 'none.json'], 'none.json')])
 def test_unknown_names_stop_a_training_before_it_starts(words, hint, tmp_path, capsys):
     assert hint in refused(capsys, 'train', *(words if '--config' in words else ['--config', 'smoke', *words]), '--out', tmp_path/'run')
     assert not (tmp_path/'run').exists()

@@ -31,7 +31,7 @@ def pick_positions(x:torch.Tensor, at:torch.Tensor|None)->torch.Tensor: # (B, N,
 
 def _rotate(x, cos, sin): return x*cos[:,None] + rotate_half(x)*sin[:,None]
 
-def _norm(n, x): return F.rms_norm(x, x.shape[-1:], n.weight, n.variance_epsilon)
+def _norm(n, x): return F.rms_norm(x, x.shape[-1:], n.weight.to(x.dtype), n.variance_epsilon)
 
 # %% ../nbs/09c_lean.ipynb #c011
 class Memory:

@@ -128,11 +128,11 @@ def _fitting(key, hint, value): # the value, if it is of the kind `hint`
 @patch
 def check(self:Config)->Config: # itself
     "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
+    check_limits(self)
     env_class(self.env), get_annotator(self.env)
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
-    check_limits(self)
     return self
 
 @patch

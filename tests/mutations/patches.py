@@ -52,7 +52,7 @@ PATCHES = [
     (12, 'episode', "self.file = open(self.path, 'ab', buffering=0)", "self.file = open(self.path, 'wb', buffering=0)"),
     # 13. the temperature is configured and never passed on
     (13, 'player', 'if temperature: kwargs |=', 'if False: kwargs |='),
-    (13, 'rollout', 'serve(self.agent, asks, choices, self.temperature, seeds)', 'serve(self.agent, asks, choices, 0., seeds)'),
+    (13, 'rollout', 'choices, self.temperature, seeds)', 'choices, 0., seeds)'),
     # 14. learning from what chooses; measuring on what was learnt from
     (14, 'train', 'return [e for e in episodes if id(e) not in held], [e for e in episodes if id(e) in held]', 'return episodes, [e for e in episodes if id(e) in held]'),
     (14, 'evaluate', 'if both := [e for e in suite.episodes if (e[0], str(e[1])) in ids]:', 'if both := []:'),

@@ -183,7 +183,7 @@ def test_the_summary_figures_are_drawn(chrome, light):
         plots = page.locator('.js-plotly-plot')
         expect(plots).to_have_count(4)
         expect(page.locator('.js-plotly-plot .gtitle')).to_have_text(['Score by family', 'Tokens read per step', 'Tokens read at each step', 'Steps to the first reward'])
-        expect(plots.nth(0).locator('.xtick')).to_have_text(['find-plant (1)', 'boil (1)', 'all (2)'])
+        expect(plots.nth(0).locator('.xtick')).to_have_text(['boil (1)', 'find-plant (1)', 'all (2)'])
         expect(plots.nth(0).locator('.legendtext')).to_have_text(['cloned', 'cloned+RL'])
         expect(plots.nth(1).locator('.legendtext')).to_have_text(['high', 'low', 'progress', 'full history would read'])
         expect(plots.nth(2).locator('.legendtext')).to_have_text(['cloned', 'full history of cloned', 'cloned+RL', 'full history of cloned+RL'])

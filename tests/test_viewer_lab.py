@@ -185,7 +185,7 @@ def test_the_summary_figures_are_drawn(chrome, light):
         expect(page.locator('.js-plotly-plot .gtitle')).to_have_text(['Score by family', 'Tokens read per step', 'Tokens read at each step', 'Steps to the first reward'])
         expect(plots.nth(0).locator('.xtick')).to_have_text(['boil (1)', 'find-plant (1)', 'all (2)'])
         expect(plots.nth(0).locator('.legendtext')).to_have_text(['cloned', 'cloned+RL'])
-        expect(plots.nth(1).locator('.legendtext')).to_have_text(['high', 'low', 'progress', 'full history would read'])
+        expect(plots.nth(1).locator('.legendtext')).to_have_text(['full history would read', 'progress', 'low', 'high'])   # stacked: from the top
         expect(plots.nth(2).locator('.legendtext')).to_have_text(['cloned', 'full history of cloned', 'cloned+RL', 'full history of cloned+RL'])
         expect(plots.nth(3).locator('.scatterlayer .trace')).to_have_count(2)
 

@@ -48,6 +48,7 @@ def check_subtasks(subtasks:list[Subtask], # what `segment` returned
         at = g.end
     if at != n: raise ValueError(f'the subtasks cover {at} of {n} steps')
 
+# %% ../nbs/07_annotate.ipynb #c014
 def without_missteps(ep:Episode)->tuple[Episode, list[int]]: # the copy, and for each of its steps where in `ep` its turn began
     "The episode as if the expert had never stumbled (see `stephrl.demos.misstep`)."
     steps, began, first = [], [], None
@@ -67,6 +68,7 @@ def segmented(ep:Episode, annotator:Annotator)->list[Subtask]:
     began.append(len(ep.steps))
     return [replace(g, start=began[g.start], end=began[g.end]) for g in subtasks]
 
+# %% ../nbs/07_annotate.ipynb #c016
 def annotate(episode:Episode, # a demonstration; it is not changed
              annotator:Annotator # see `get_annotator`
             )->Episode: # a copy with subtasks, notes and done marks
@@ -83,7 +85,7 @@ def annotate(episode:Episode, # a demonstration; it is not changed
         g.verified = annotator.completed(g.name, ep.steps[g.start:g.end], ep.observation_after(g.end-1))
     return ep
 
-# %% ../nbs/07_annotate.ipynb #c020
+# %% ../nbs/07_annotate.ipynb #c024
 _annotators = {'scienceworld': 'stephrl.scienceworld_rules:ScienceWorldRules', 'alfworld': 'stephrl.alfworld_rules:ALFWorldRules'}
 
 def register_annotator(env_name:str, # as in `Episode.env`
@@ -104,7 +106,7 @@ def get_annotator(env_name:str # as in `Episode.env`
         cls = getattr(import_module(module), name)
     return cls()
 
-# %% ../nbs/07_annotate.ipynb #c023
+# %% ../nbs/07_annotate.ipynb #c027
 def annotate_file(src, # JSONL with raw episodes
                   dst, # JSONL to write, replaced as a whole
                   annotator:Annotator|None=None # default: the one registered for each episode's environment

@@ -81,7 +81,8 @@ def main():
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     stages = json.loads((a.out/'seed0'/'stages.json').read_text())
     result = dict(
-        command=f'python benchmarks/quick.py --preset {a.preset} --seeds {a.seeds}' + (f' --only {" ".join(map(repr, a.only))}' if a.only is not None else ''), config=runs[0]['config'],
+        command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
+                          *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
         machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
         seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 2),
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},

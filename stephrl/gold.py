@@ -112,11 +112,11 @@ def main(argv=None):
         with_env = make_env('scienceworld')
         for s in scienceworld_panels(with_env): print(save_suite(s, args.dir/f'{s.name}.json'), len(s))
         with_env.close()
-    names = ['all30_seen', 'all30', 'seen', 'unseen', 'quick', 'quick_select', 'all30_select', 'quick_shifted'] if args.names == ['all'] else args.names
-    suites = [load_suite(path if (path := args.dir/f'{n}.json').is_file() else n) for n in names]
-    measured = [load_suite(path) for path in sorted(args.dir.glob('*.json'))] if args.keep else []
+    there, partial = [load_suite(path) for path in sorted(args.dir.glob('*.json'))], args.dir/'gold.partial.jsonl'
+    if args.names == ['all']: suites = [s for s in there if s.env == 'scienceworld']
+    else: suites = [load_suite(path if (path := args.dir/f'{n}.json').is_file() else n) for n in args.names]
     for s in suites:
-        s = measure_gold(s, args.workers, Scores(partial := args.dir/'gold.partial.jsonl', s).take_over(measured))
+        s = measure_gold(s, args.workers, Scores(partial, s).take_over(there if args.keep else []))
         print(save_suite(s, args.dir/f'{s.name}.json'), f'gold {ceiling(s)["all"]:.1f}', flush=True)
     partial.unlink(missing_ok=True)
 

@@ -71,7 +71,8 @@ def convolution(conv, i, h, memory=None, here=None): # (B, L, d)
     x = F.pad(x, (0, 0, K-1, 0)) if before is None else torch.cat([before, x], 1)     # (B, K-1+L, d)
     if memory is not None: memory.inputs[i] = x[:,L:]
     w = conv.conv.weight[:,0].to(x.dtype)                                              # (d, K)
-    return conv.out_proj(gate_out*sum(x[:,k:k+L]*w[:,k] for k in range(K)))
+    heard = sum(x[:,k:k+L]*w[:,k] for k in range(K))
+    return conv.out_proj(gate_out*(heard if conv.conv.bias is None else heard + conv.conv.bias.to(x.dtype)))
 
 # %% ../nbs/09c_lean.ipynb #c018
 def block(layer, i, x, cos, sin, visible, at=None, memory=None, here=None): # (B, N, d)

@@ -7,7 +7,7 @@ __all__ = ['LIMITS', 'WORDS', 'COLLECTIONS', 'within', 'check_limits']
 
 # %% ../nbs/08a_limits.ipynb #c003
 import math, re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from .env import nearest
 from .prompts import ROLES
 

@@ -9,7 +9,6 @@ __all__ = ['IQLConfig', 'RoleData', 'role_data', 'mix_rows', 'role_losses', 'tra
 # %% ../nbs/11b_offline.ipynb #c003
 import json, os
 from dataclasses import asdict, dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
@@ -72,18 +71,19 @@ def role_data(table # transitions: role, reward, rewards, n, terminated, next_pr
 def mix_rows(table, length:np.ndarray, # (N,) tokens of each row
              max_tokens:int|None, seed:int=0
             )->list[int]: # row numbers, ascending
-    "Rows of randomly drawn episodes, 'expert' and 'collected' in turn, up to `max_tokens`; all rows for None."
+    "Rows of randomly drawn episodes up to `max_tokens`, all kinds and families with as equal shares as there is data; all rows for None."
     if max_tokens is None or sum(length) <= max_tokens: return list(range(len(length)))
-    rows = {}
-    for i, key in enumerate(zip(_column(table, 'kind'), _column(table, 'episode'))): rows.setdefault(key, []).append(i)
+    rows, left, used, out = {}, {}, {}, []
+    for i, (kind, task, episode) in enumerate(zip(*(_column(table, c) for c in ('kind', 'task', 'episode')))): rows.setdefault(((kind, task), episode), []).append(i)
     order = [list(rows)[i] for i in np.random.default_rng(seed).permutation(len(rows))]
-    kinds = [[k for k in order if k[0] == kind] for kind in dict.fromkeys(k[0] for k in rows)]
-    turns = [k for each in zip_longest(*kinds) for k in each if k is not None]
-    out, used = [], 0
-    for key in turns:
-        used += int(length[rows[key]].sum())
-        if used > max_tokens and out: break
+    for key in order: left.setdefault(key[0], []).append(key)
+    while left:
+        group = min(left, key=lambda g: used.get(g, 0))
+        key = left[group].pop(0)
+        used[group] = used.get(group, 0) + int(length[rows[key]].sum())
+        if sum(used.values()) > max_tokens and out: break
         out += rows[key]
+        if not left[group]: del left[group]
     return sorted(out)
 
 # %% ../nbs/11b_offline.ipynb #c018

@@ -40,10 +40,15 @@ _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)'),
                              NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint'),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'))}
 
+_counted = set() # environments whose numbers count things, and stay
+
 def register_names(env:str, # as in `Episode.env`
-                   *classes:NameClass):
+                   *classes:NameClass,
+                   numbers:bool=True # may numbers be swapped for others in the same order? Not where they count: drawer 2 of 3
+                  ):
     "Say which names of an environment mean nothing."
     _classes[env] = classes
+    (_counted.discard if numbers else _counted.add)(env)
 
 def name_classes(env:str)->tuple[NameClass, ...]: # empty where nothing was registered
     "The free names of an environment."
@@ -55,7 +60,8 @@ NUMBER = re.compile(r'(?<![\w.])-?\d+(?=\.0\b|(?![\w.]))|(?<![\w.])-?\d+(?=\.(?:
 def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
                 draw:random.Random
                )->dict: # old -> new, in the same order
-    "New numbers for those in the subtasks' names and in the readings of the notes."
+    "New numbers for those in the subtasks' names and in the readings of the notes; none where numbers count things."
+    if ep.env in _counted: return {}
     texts = [g.name for g in ep.subtasks] + [m for s in ep.steps for m in re.findall(r'\[Reading: [^\]]*\]', s.next_progress)]
     old = sorted({n for t in texts for n in NUMBER.findall(t)}, key=int)
     return dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))

@@ -8,8 +8,8 @@ Reported are medians over rounds; `fraction` is (arithmetic done per second) / (
 
 Arithmetic done, per batch of B rows padded to L tokens, N of which are read in the last layer (the others only as keys and values), T target tokens in all:
     forward  = 2 * [B L * (layers - 1) * W + B L * W_kv + B N * (W - W_kv) + T * V d]  +  attention
-    W = weights of one layer (q, k, v, o, gate, up, down), W_kv = those of k and v, V = vocabulary, d = width
-    attention = 2 * 2 * d * [B L^2 * (layers - 1) / 2 + B N L]         (scores and their sum; half of it for the causal triangle)
+    W = weights of one layer (q, k, v, o, gate, up, down), W_kv = those of k and v, V = vocabulary, d = width; the projections of a convolution are as many (3 d^2 in, d^2 out)
+    attention = 2 * 2 * d * [B L^2 * (attending layers - 1) / 2 + B N L]   (scores and their sum; half of it for the causal triangle; the last layer attends)
     training step = 3 * forward                                        (backward is twice forward)
 Element-wise operations, norms, softmax and the optimiser are not counted as arithmetic; they cost time all the same.
 """
@@ -36,7 +36,8 @@ def forward_flops(config, rows, lean):
     d,layers,f = config.hidden_size,config.num_hidden_layers,config.intermediate_size
     kv = 2*d*d*config.num_key_value_heads//config.num_attention_heads
     W,N,T = 2*d*d+kv+3*d*f, int(rows.target_length.max())+1 if lean else L, int(rows.target_length.sum())
-    attention = 2*2*d*(B*L*L*(layers-1)/2 + (B*N*L if lean else B*L*L/2))
+    attending = list(getattr(config, 'layer_types', None) or ['full_attention']*layers).count('full_attention')
+    attention = 2*2*d*(B*L*L*(attending-1)/2 + (B*N*L if lean else B*L*L/2))
     return 2*(B*L*(layers-1)*W + B*L*kv + B*N*(W-kv) + T*config.vocab_size*d) + attention
 
 def matmul_rate(dtype, n=1024, seconds=.1):

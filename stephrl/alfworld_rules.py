@@ -36,7 +36,7 @@ def in_sight(kind:str, # 'apple'; or one thing, 'apple 1'
     m = re.search(rf'\ban? ({re.escape(kind)}{"" if kind[-1].isdigit() else " [0-9]{1,3}"})(?![0-9])', obs.text[:3000])
     return m[1] if m else ''
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c007
+# %% ../nbs/07g_alfworld_rules.ipynb #c008
 EVENTS = ((r'You pick up the (\w+ \d+) from the (\w+ \d+)', 'Agent carries {0} from {1}'), (r'You move the (\w+ \d+) to the (\w+ \d+)', '{0} is in {1}'), (r'You clean the (\w+ \d+)', '{0} is clean'),
           (r'You heat the (\w+ \d+)', '{0} is hot'), (r'You cool the (\w+ \d+)', '{0} is cool'), (r'You turn on the (\w+ \d+)', '{0} is on'), (r'You close the (\w+ \d+)', '{0} is closed'))
 
@@ -49,11 +49,12 @@ def sentence(thing:str, # what is looked for, '' for nothing
     here, shown = place_of(obs), shown_at(obs)
     if shown:
         found = in_sight(thing, obs)
-        return f'Agent is at {shown}' + (f' and sees {found}.' if found else f'; no {thing}.' if thing else '; it is open.' if 'is open' in obs.text[:200] else '.')
+        if thing: return f'{found} is at {shown}.' if found else f'{thing} is not at {shown}.'
+        return f'Agent is at {shown}' + ('; it is open.' if 'is open' in obs.text[:200] else '.')
     if m := re.search(r'The (\w+ \d+) is closed', obs.text[:200]): return f'Agent is at {m[1]}; it is closed.'
     return f'Agent is at {here}.' if here else ''
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c010
+# %% ../nbs/07g_alfworld_rules.ipynb #c011
 def tried(action:str, obs:Observation)->str: # 'drawer 2', '' when it is not that
     "The place that did not let itself be looked at."
     m = re.fullmatch(r'(?:examine|open) ([a-z]+ \d{1,3})', action[:60])
@@ -70,7 +71,7 @@ def checked(previous:str, # the note before
     while items and about_tokens(text := f'[Checked: {", ".join(items)}]') > tokens: items = items[1:]
     return text if items else ''
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c013
+# %% ../nbs/07g_alfworld_rules.ipynb #c014
 @dataclass(frozen=True)
 class Form:
     "One kind of subtask."
@@ -95,7 +96,7 @@ def form_of(name:str # any text
         if m := pattern(f.template).fullmatch(' '.join(name[:200].split())): return f, m.groupdict()
     return None, {}
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c016
+# %% ../nbs/07g_alfworld_rules.ipynb #c017
 DEEDS = ((r'take (\w+ \d+) from (\w+ \d+)', 'take {0} from {1}'), (r'move (\w+ \d+) to (\w+ \d+)', 'put {0} in {1}'), (r'(clean|heat|cool) (\w+ \d+) with (\w+ \d+)', '{0} {1} with {2}'), (r'use (\w+ \d+)', 'use {0}'))
 
 def deed(action:str)->str: # '' for an action that finishes nothing
@@ -118,7 +119,7 @@ def full_name(name:str, # of a deed
     came = re.match(rf"You pick up the {slots.get('thing')} from the (\w+ \d+)", seen.text[:200])
     return f"move {slots['thing']} from {came[1]} to {slots['place']}" if came and name.startswith('put') else name
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c017
+# %% ../nbs/07g_alfworld_rules.ipynb #c018
 class ALFWorldRules:
     "Annotates ALFWorld episodes."
     def segment(self, episode:Episode)->list[Subtask]:
@@ -148,7 +149,7 @@ class ALFWorldRules:
         form, slots = form_of(subtask)
         return re.match(form.answer.format(**slots), after.text[:200]) is not None if form and steps else None
 
-# %% ../nbs/07g_alfworld_rules.ipynb #c032
+# %% ../nbs/07g_alfworld_rules.ipynb #c033
 THINGS = tuple("""alarmclock apple baseballbat basketball book bowl box bread butterknife candle cd cellphone cloth creditcard cup dishsponge egg fork glassbottle handtowel kettle keychain knife ladle
     laptop lettuce mug newspaper pan papertowel pen pencil peppershaker pillow plate plunger pot potato remotecontrol saltshaker soapbar soapbottle spatula spoon spraybottle statue tennisracket
     tissuebox toiletpaper toiletpaperroll tomato towel vase watch wateringcan winebottle""".split())

@@ -220,7 +220,7 @@ def paired_difference(a:dict|list[dict], # results of A, one per training seed
     keys = _keys(a[0])
     for r in a + b:
         if _keys(r) != keys: raise EvaluationError(f"results of different panels cannot be paired: {a[0]['suite']} with {len(keys)} episodes, {r['suite']} with {len(_keys(r))}")
-    score = lambda r: [e['score'] for e in sorted(r['per_episode'], key=_key)]
+    score = lambda r: [s for _, s in sorted(zip(_keys(r, in_order=False), (e['score'] for e in r['per_episode'])))]
     d, tasks = np.array([score(x) for x in a]) - np.array([score(y) for y in b]), np.array([k[0] for k in keys])   # (seeds, episodes)
     means, rng = np.zeros(n), np.random.default_rng(seed)
     draws = rng.integers(0, len(d), (n, len(d)))                                    # seeds of each resample
@@ -231,8 +231,10 @@ def paired_difference(a:dict|list[dict], # results of A, one per training seed
     ci = [float(q) for q in np.quantile(means/len(keys), [.025, .975])]
     return dict(difference=float(d.mean()), ci95=ci, episodes=len(keys), seeds=len(d), per_task={t: float(d[:, tasks == t].mean()) for t in dict.fromkeys(tasks.tolist())})
 
-def _key(e): return e['task'], str(e['variation']), e['seed']
-def _keys(r): return sorted(map(_key, r['per_episode']))
+def _keys(r, in_order=True): # (task, variation, copy) of each episode
+    first = min((e['seed'] for e in r['per_episode']), default=0)
+    keys = [(e['task'], str(e['variation']), e['seed'] - first) for e in r['per_episode']]
+    return sorted(keys) if in_order else keys
 
 # %% ../nbs/14_evaluate.ipynb #c033
 def history_tokens(ep:Episode, count # text -> number of tokens

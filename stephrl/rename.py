@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
-           'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'drill', 'teaches_copying']
+           'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'drill', 'teaches_copying',
+           'other_wishes']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import json, random, re
 from itertools import permutations
 from dataclasses import dataclass, replace
 from .episode import Episode, Observation, Step, Subtask, from_dict, to_dict
+from .prompts import progress_prompt, progress_target
 
 # %% ../nbs/07b_rename.ipynb #c005
 @dataclass(frozen=True)
@@ -136,3 +138,23 @@ def teaches_copying(row:dict, # a transition of a drilled episode
     "Can the drilled names of the target be read where this role should read them?"
     head = row['prompt'] if row['role'] == 'progress' else re.split(r'\n(?:Answer|Room|Carried): ', row['prompt'])[0]
     return all(n in head for n in names if re.search(rf'(?<![\w-]){re.escape(n)}\b', row['target']))
+
+# %% ../nbs/07b_rename.ipynb #c031
+def other_wishes(ep:Episode, # annotated; it is not changed
+                 annotator, # an `Annotator`: writes the notes
+                 seed:int=0,
+                 present:float=.7 # how often the other thing is one that the answer shows, if there is one
+                )->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
+    "Notes of the same steps, had their subtasks named another thing of the environment's first name class."
+    draw, out = random.Random(f'wish/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
+    for c in name_classes(ep.env)[:1]:
+        find = c.find()
+        for t, s in enumerate(ep.steps):
+            name, after = ep.subtask_of(t).name, ep.observation_after(t)
+            if not (old := find.search(name)) or find.search(s.action): continue
+            seen = sorted(set(find.findall(after.text)) - {old[1]})
+            new = draw.choice(seen) if seen and draw.random() < present else draw.choice(c.words)
+            swap = lambda text: find.sub(lambda m: {old[1]: new, new: old[1]}.get(m[1], m[1]), text)
+            subtask, note = swap(name), swap(s.progress)
+            out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
+    return out

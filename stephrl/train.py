@@ -25,7 +25,7 @@ from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy
 from .small_lm import PRESETS as BACKBONES
-from .rename import drill, name_pool, rename, room_names, teaches_copying
+from .rename import drill, name_pool, other_wishes, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -54,7 +54,8 @@ class Config:
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
-    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small), or path or hub name of a causal LM
+    wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
+    backbone: str = 'mini'               # a small model made by the run (smoke, mini, mini-far, tiny, small), or path or hub name of a causal LM
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
@@ -72,8 +73,8 @@ PRESETS = dict(
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=70, at_least=140, collect=30, parallel=30,
-                                   shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=70, at_least=140, wishes=1, collect=30, parallel=30,
+                                   backbone='mini-far', shares=dict(high=.05, low=.5, progress=.45), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -152,11 +153,12 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         file, mine = self.out/'config.json', _plain(config)
         theirs, self.stages = _stored(file, mine), _stored(self.out/'stages.json', {})
-        differing = sorted(k for k in {*_dotted(mine), *_dotted(theirs)} if _dotted(mine).get(k) != _dotted(theirs).get(k))
+        now, then, new = _dotted(mine), _dotted(theirs), _dotted(_plain(Config()))     # a setting that did not exist then was at its default
+        differing = sorted(k for k in {*now, *then} if now.get(k) != then.get(k, new.get(k)))
         if differing and self.path('demos.jsonl').exists():
             k = differing[0]
-            raise ConfigError(f'{file}: this folder belongs to a run with other settings ({", ".join(differing)}; {k} was {_dotted(theirs).get(k)!r}, '
-                              f'now {_dotted(mine).get(k)!r}); choose another folder, or give the same settings to go on')
+            raise ConfigError(f'{file}: this folder belongs to a run with other settings ({", ".join(differing)}; {k} was {then.get(k)!r}, '
+                              f'now {now.get(k)!r}); choose another folder, or give the same settings to go on')
         if differing or not file.exists(): save_json(file, mine)
 
 def _plain(config): return json.loads(json.dumps(asdict(config)))
@@ -229,7 +231,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
             more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
             learn += self.renamed(learn)
-            rows = to_rows(learn) + more + self.drills(learn)
+            rows = to_rows(learn) + more + self.drills(learn) + self.wishes(learn)
             for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
 
@@ -255,7 +257,18 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
                 out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
-# %% ../nbs/16_train.ipynb #c026
+# %% ../nbs/16_train.ipynb #c025
+@patch
+def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Progress rows of the same steps, had something else been looked for."
+    annotator, out = get_annotator(self.config.env), []
+    for i in range(self.config.wishes):
+        for e in episodes:
+            row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
+            out += [row[t] | dict(prompt=p, target=target) for t, p, target in other_wishes(e, annotator, i) if t in row]
+    return out
+
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, loaded for any other."
@@ -267,7 +280,7 @@ def backbone(self:Run)->Policy:
             Policy.new([*t['prompt'], *t['target']], c.backbone, c.seed).save(folder)
     return Policy.load(folder)
 
-# %% ../nbs/16_train.ipynb #c028
+# %% ../nbs/16_train.ipynb #c029
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -292,7 +305,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c030
+# %% ../nbs/16_train.ipynb #c031
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -308,7 +321,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c032
+# %% ../nbs/16_train.ipynb #c033
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
@@ -329,7 +342,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c034
+# %% ../nbs/16_train.ipynb #c035
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -352,7 +365,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c036
+# %% ../nbs/16_train.ipynb #c037
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -364,7 +377,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c038
+# %% ../nbs/16_train.ipynb #c039
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

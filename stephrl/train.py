@@ -73,8 +73,8 @@ PRESETS = dict(
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=70, at_least=140, wishes=1, collect=30, parallel=30,
-                                   backbone='mini-far', shares=dict(high=.05, low=.5, progress=.45), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=80, collect=30, parallel=30,
+                                   shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -331,7 +331,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
             if not file.exists():
                 learn, _ = self.split(read_episodes(self.path('annotated.jsonl')))
                 played = [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
-                learn = [rename(e, f'{c.seed}/rl') for e in learn + self.renamed(learn)]
+                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn + self.renamed(learn)]
                 save_dataset(to_dataset(learn + played), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy

@@ -60,9 +60,9 @@ def open_page(page, path, link=''):
     return page
 
 
-def until(page, script, value):
+def until(page, script, value, tries=300):
     "Wait until a script gives a value (the page's content policy forbids playwright's own waiting, which needs eval)."
-    for _ in range(300):
+    for _ in range(tries):
         if (found := page.evaluate(script)) == value: return
         page.wait_for_timeout(100)
     assert found == value
@@ -159,10 +159,11 @@ def command(page, name, wait=True, **args):
 
 
 def takes_requests(page):
-    "Wait until the kernel carries out what it is sent: after an interruption it throws requests away for a moment, though it says that it is idle."
+    "Wait until the kernel carries out what it is sent: after an interruption it throws requests away for a moment, some without an answer, though it says that it is idle."
     ask = """() => { const { kernel } = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
-        return kernel.requestExecute({ code: "1", silent: true, stop_on_error: false }).done.then(reply => reply.content.status) }"""
-    until(page, ask, 'ok')
+        const reply = kernel.requestExecute({ code: "1", silent: true, stop_on_error: false }).done.then(reply => reply.content.status);
+        return Promise.race([reply, new Promise(give => setTimeout(() => give('no answer'), 3000))]) }"""
+    until(page, ask, 'ok', tries=40)
 
 
 def run_all(page, done):

@@ -40,7 +40,11 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
     "Execute a notebook in a kernel of its own, in its own folder, showing its output. Raises `NotebookError` with the failing cell's error."
     path, out = Path(path), Path(out)
     if not path.exists(): raise NotebookError(f'{path}: there is no such notebook')
-    nb = nbformat.read(path, 4)
+    try:
+        nb = nbformat.read(path, 4)
+        nbformat.validate(nb)
+    except OSError: raise
+    except Exception as e: raise NotebookError(f'{path}: not a Jupyter notebook ({type(e).__name__}: {" ".join(str(e).split())[:100]}); give the path of an .ipynb file') from e
     saved = lambda **_: _save(nb, out)
     client = ShowingClient(nb, timeout=timeout, kernel_name='python3', extra_arguments=KERNEL, coalesce_streams=True,
                            on_cell_start=_headings, on_cell_executed=saved, on_cell_error=saved,

@@ -105,8 +105,8 @@ def name_pool(episodes:list[Episode])->list[str]: # sorted
     return sorted(set().union(*(things(s.observation.look) for e in episodes for s in e.steps)))
 
 def mentioned(ep:Episode, pool)->list[str]: # longest first
-    "The things that the subtasks of an annotated episode name, as far as they are in the pool."
-    text = ' ; '.join(g.name for g in ep.subtasks)
+    "The things that the subtasks of an annotated episode name, or the task and the actions of a raw one, as far as they are in the pool."
+    text = ' ; '.join([g.name for g in ep.subtasks] or [ep.description, *(s.action for s in ep.steps)])
     return sorted((n for n in pool if re.search(rf'\b{re.escape(n)}\b', text)), key=len, reverse=True)
 
 # %% ../nbs/07b_rename.ipynb #c028

@@ -101,6 +101,7 @@ PRESETS = {
     'mini':  dict(vocab_size=4096, hidden_size=192, layers='cfcf',   num_attention_heads=3, intermediate_size=512),
     'tiny':  dict(vocab_size=4096, hidden_size=256, layers='cfcf',   num_attention_heads=4, intermediate_size=768),
     'small': dict(vocab_size=4096, hidden_size=384, layers='cfcfcf', num_attention_heads=6, intermediate_size=1024),
+    'deep':  dict(vocab_size=4096, hidden_size=192, layers='cfcfcf', num_attention_heads=3, intermediate_size=384),
     'mini-far':   dict(vocab_size=4096, hidden_size=192, layers='cfcf', conv_L_cache=5, num_attention_heads=3, intermediate_size=512),
     'mini-llama': dict(vocab_size=4096, hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=512),
 }

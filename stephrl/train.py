@@ -23,7 +23,8 @@ from .episode import Episode, read_episodes
 from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
-from .policy import Policy
+from .policy import Policy, backbone_folder
+from .pretrain import has_read
 from .small_lm import PRESETS as BACKBONES
 from .rename import drill, name_pool, other_wishes, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
@@ -55,7 +56,7 @@ class Config:
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
-    backbone: str = 'mini'               # a small model made by the run (smoke, mini, mini-far, tiny, small), or path or hub name of a causal LM
+    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), or a causal LM: the pretrained 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
@@ -73,8 +74,8 @@ PRESETS = dict(
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', demos_per_task=80, collect=30, parallel=30,
-                                   shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
+                                   shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -287,6 +288,11 @@ def train_ids(self:Run)->list: # (task, variation) pairs
     return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl'))} - self.left_out(), key=str)
 
 @patch
+def known_ids(self:Run)->list: # (task, variation) pairs
+    "Every variation that the agent has learnt from in any way: here, or when its backbone was pretrained."
+    return sorted({*self.train_ids(), *has_read(backbone_folder(self.config.backbone), self.config.env)}, key=str)
+
+@patch
 def cloned(self:Run, on_log=None # called with every record of the log; `LiveCurves` draws them
           )->StepHRL:
     "Behavioural cloning of the three roles: cloning/ (log, checkpoint) and agents/clone."
@@ -297,7 +303,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
             torch.manual_seed(c.seed)
             clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
-            save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.train_ids()), config=_plain(c))
+            save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)
 
 @patch
@@ -338,7 +344,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))
             critics, summary = offline_rl(agent.policy, load_dataset(file), rl, self.path('rl'), on_log)
             self.note('rl', **summary)
-            save_agent(folder, StepHRL(agent.policy, env=c.env, name='cloning+RL', train_ids=self.train_ids(), critics=critics,
+            save_agent(folder, StepHRL(agent.policy, env=c.env, name='cloning+RL', train_ids=self.known_ids(), critics=critics,
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 

@@ -102,3 +102,13 @@ def test_episode_files(said, content, message):
     Path('e.jsonl').write_bytes(content)
     status, text = said('view', 'e.jsonl', '--html', 'x.html')
     assert status == 1 and message in text and 'e.jsonl' in text and text.count('\n') == 1 and not Path('x.html').exists()
+
+@pytest.mark.parametrize('text', ['garbage', '{"a": 1}', '[]', '', '{"cells": 3, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'])
+def test_a_file_that_is_no_notebook(said, text):
+    Path('x.ipynb').write_text(text)
+    status, told = said('notebook', 'x.ipynb', '--out', 'run')
+    assert status == 1 and 'x.ipynb: not a Jupyter notebook' in told and told.count('\n') == 1 and not Path('run').exists()
+
+def test_pretraining_of_an_unknown_preset(said):
+    status, told = said('pretrain', '--config', 'smok', '--out', 'run')
+    assert status == 1 and "Did you mean 'smoke'?" in told and told.count('\n') == 1 and not Path('run').exists()

@@ -20,7 +20,7 @@ from .env import load_suite
 from .episode import Episode, read_episodes
 from .evaluate import save_json
 from .limits import check_limits
-from .policy import Policy
+from .policy import Policy, backbone_folder
 from .prompts import one_line, observation_fields
 from .rename import drill, name_pool, rename
 from .training import Encoded, TrainConfig, Trainer
@@ -179,10 +179,12 @@ def pretrain(config:Pretraining, out, on_log=None)->Policy:
     before = nats(policy, unread)
     torch.manual_seed(config.seed)
     Trainer(policy, data, config.train, cloning_loss(data), data.target_length, out/'training', 'lm', on_log=on_log).fit()
+    after_reading = nats(policy, unread)
     drill_lookups(policy, config.lookups, out/'training', config.seed, on_log)
     read = sorted({(e.env, e.task, e.variation) for e in learn + held}, key=str)
     policy.save(out/'backbone', half=True)
-    save_json(out/'backbone'/READ, dict(config=asdict(config), plays=len(learn), tokens=int(data.length.sum()), parameters=policy.n_params, held_out=len(held), before=before, after=nats(policy, unread),
+    save_json(out/'backbone'/READ, dict(config=asdict(config), plays=len(learn), tokens=int(data.length.sum()), parameters=policy.n_params, held_out=len(held),
+                                        nats_per_token=dict(before=before, after_reading=after_reading, after_drill=nats(policy, unread)),
                                         read=read, command=f'stephrl pretrain --config {config.preset} --out DIR'))
     return policy
 

@@ -34,6 +34,7 @@ def test_an_agent_on_a_pretrained_backbone(made, tmp_path):
     assert has_read(folder, 'scienceworld') and not has_read(folder, 'alfworld')
     run = Run(Config.of('smoke', backbone=str(folder), **{'clone.max_tokens': 20_000}), tmp_path/'run')
     shutil.copy(made/'plays'/'0.jsonl', tmp_path/'run'/'demos.jsonl')
+    run.annotated()
     agent = run.cloned()
     assert agent.train_ids == set(run.train_ids()) | has_read(folder, 'scienceworld')
     before, after = Policy.load(folder), load_agent(tmp_path/'run'/'agents'/'clone').policy

@@ -87,12 +87,12 @@ def _dealt(table, data, rows, shares, evenness, config): # all updates in one pa
 # %% ../nbs/10_bc.ipynb #c024
 @torch.no_grad()
 def imitation(policy:Policy,
-              table, # rows that were not trained on
+              table, # rows that were not trained on; or an `Encoded`
               batch_tokens:int=8192,
               precision:str='auto'
-             )->dict: # loss (nats per token), token (share), exact (share); each overall and by role
+             )->dict: # loss (nats per token), token (share), exact (share); each overall and by role (the groups of an `Encoded`)
     "How close the policy is to the targets, with the correct prefix given."
-    data, out = encode_table(policy, table), []
+    data, out = table if isinstance(table, Encoded) else encode_table(policy, table), []
     policy.model.eval()
     autocast = torch.autocast(policy.device.type, torch.bfloat16, enabled=choose_precision(precision, policy.device) == 'bf16')
     for rows in token_batches(data.length.tolist(), batch_tokens):

@@ -39,6 +39,7 @@ def _writable(option, path): # the path, if a file can be written there: asked b
     if not os.access(near, os.W_OK): raise PermissionError(errno.EACCES, 'Permission denied', str(near))
     return path
 
+# %% ../nbs/18_cli.ipynb #c006
 def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"
     from stephrl.train import Config, run
@@ -62,7 +63,7 @@ def games(a):
     from stephrl.alfworld_games import write_games
     print(f'{len(write_games(a.out, a.n, a.seed, a.split))} games; play them with: export ALFWORLD_DATA={os.path.abspath(a.out)}')
 
-# %% ../nbs/18_cli.ipynb #c008
+# %% ../nbs/18_cli.ipynb #c009
 def evaluate(a):
     "an agent on a panel: scores with intervals, tokens, crashes, and the gold ceiling"
     from stephrl.agents import load_agent
@@ -104,7 +105,7 @@ def notebook(a):
     out = Path(a.out or f'runs/{a.preset}').resolve()
     print(run_notebook(a.notebook, out/Path(a.notebook).name, {PRESET: a.preset, OUT: str(out)}))
 
-# %% ../nbs/18_cli.ipynb #c010
+# %% ../nbs/18_cli.ipynb #c011
 def parser()->argparse.ArgumentParser:
     "All commands and their options."
     p = argparse.ArgumentParser(prog='stephrl', description='Hierarchical RL for LLM agents with step-level transitions.')
@@ -134,7 +135,7 @@ def parser()->argparse.ArgumentParser:
     command(notebook, o('notebook', 'ipynb file'), o('--preset', 'quick, smoke, …', default='quick'), o('--out', 'folder of the run; default runs/PRESET'))
     return p
 
-# %% ../nbs/18_cli.ipynb #c013
+# %% ../nbs/18_cli.ipynb #c014
 def disk_is_full(error:BaseException|None)->bool:
     "Was this error, or one that led to it, a refused write?"
     if error is None: return False
@@ -153,7 +154,7 @@ def told(error:Exception)->str: # one line
     text = ' '.join(str(error).split())
     return text if text and not isinstance(error, (KeyError, AttributeError, TypeError)) else f'{type(error).__name__}: {text} (--traceback shows where)'
 
-# %% ../nbs/18_cli.ipynb #c015
+# %% ../nbs/18_cli.ipynb #c016
 def main(argv:list[str]|None=None # None: the command line
         )->int: # exit status
     "The console script."

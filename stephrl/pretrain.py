@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FEW', 'MANY', 'BACKBONE_PLAYS', 'PRETRAININGS', 'READ', 'transcript', 'pieces', 'retold', 'Pretraining', 'gather',
            'prompt_texts', 'encode_texts', 'lookup', 'successor', 'answers', 'whole_words', 'drill_lookups', 'pretrain',
-           'has_read', 'nats']
+           'has_read']
 
 # %% ../nbs/14a_pretrain.ipynb #c003
 import json, random, re
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import numpy as np, torch
 from .annotate import annotate, get_annotator
-from .bc import cloning_loss
+from .bc import cloning_loss, imitation
 from .demos import collect_demos
 from .env import load_suite
 from .episode import Episode, read_episodes
@@ -66,7 +66,7 @@ def retold(episodes:list[Episode], copies:int, seed:int=0): # yields copies*len(
 # %% ../nbs/14a_pretrain.ipynb #c014
 FEW = ('grow-fruit', 'grow-plant', 'identify-life-stages-1', 'identify-life-stages-2', 'inclined-plane-determine-angle', 'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces',
        'lifespan-longest-lived', 'lifespan-shortest-lived', 'measure-melting-point-known-substance', 'measure-melting-point-unknown-substance', 'melt', 'mendelian-genetics-known-plant',
-       'power-component-renewable-vs-nonrenewable-energy', 'test-conductivity', 'test-conductivity-of-unknown-substances') # long plays: few of each
+       'power-component-renewable-vs-nonrenewable-energy', 'test-conductivity', 'test-conductivity-of-unknown-substances') # long plays: few of each, and none of the longest (mendelian-genetics-unknown-plant)
 MANY = ('boil', 'change-the-state-of-matter-of', 'chemistry-mix', 'chemistry-mix-paint-secondary-color', 'chemistry-mix-paint-tertiary-color', 'find-animal', 'find-living-thing', 'find-non-living-thing', 'find-plant',
         'freeze', 'lifespan-longest-lived-then-shortest-lived', 'power-component', 'use-thermometer')
 BACKBONE_PLAYS = (dict(env='scienceworld', tasks=MANY, split='train', limit=120, options=dict(plain_expert=True)), dict(env='scienceworld', tasks=FEW, split='train', limit=20, options=dict(plain_expert=True)),
@@ -165,8 +165,6 @@ def drill_lookups(policy:Policy, config:TrainConfig, out=None, seed:int=0, on_lo
     return Trainer(policy, data, replace(config, max_tokens=None, epochs=1), loss, np.array([int(a.sum()) for a in asked]), out, 'lookup', on_log=on_log).fit()
 
 # %% ../nbs/14a_pretrain.ipynb #c021
-READ = 'pretrain.json' # in the backbone's folder
-
 def pretrain(config:Pretraining, out, on_log=None)->Policy:
     "A backbone: out/backbone, and in it pretrain.json that says what it has read and how well it continues what it has not. Raises ValueError for impossible settings."
     check_limits(config)
@@ -176,17 +174,27 @@ def pretrain(config:Pretraining, out, on_log=None)->Policy:
     some = random.Random(config.seed).sample(learn, min(len(learn), 1000))
     policy = Policy.new([*(''.join(transcript(e)) for e in retold(some, 2, config.seed)), *prompt_texts(learn)], config.model, config.seed)
     data, unread = (_encoded(policy, episodes, config.window) for episodes in (retold(learn, config.copies, config.seed), held))
-    before = nats(policy, unread)
+    before = _nats(policy, unread)
     torch.manual_seed(config.seed)
     Trainer(policy, data, config.train, cloning_loss(data), data.target_length, out/'training', 'lm', on_log=on_log).fit()
-    after_reading = nats(policy, unread)
+    after_reading = _nats(policy, unread)
     drill_lookups(policy, config.lookups, out/'training', config.seed, on_log)
     read = sorted({(e.env, e.task, e.variation) for e in learn + held}, key=str)
     policy.save(out/'backbone', half=True)
     save_json(out/'backbone'/READ, dict(config=asdict(config), plays=len(learn), tokens=int(data.length.sum()), parameters=policy.n_params, held_out=len(held),
-                                        nats_per_token=dict(before=before, after_reading=after_reading, after_drill=nats(policy, unread)),
+                                        nats_per_token=dict(before=before, after_reading=after_reading, after_drill=_nats(policy, unread)),
                                         read=read, command=f'stephrl pretrain --config {config.preset} --out DIR'))
     return policy
+
+def _encoded(policy, episodes, window):
+    texts = [(p, e.env) for e in episodes for p in pieces(e, policy.count_tokens, window)]
+    return encode_texts(policy, [t for t, _ in texts], [g for _, g in texts])
+
+def _nats(policy, data): # per token, by world, of the first 400 pieces
+    return {k.removeprefix('loss/'): v for k, v in imitation(policy, data.select(range(min(400, len(data))))).items() if k.startswith('loss/')}
+
+# %% ../nbs/14a_pretrain.ipynb #c023
+READ = 'pretrain.json' # in the backbone's folder
 
 def has_read(folder:str|Path, # of a backbone
              env:str # as in `Episode.env`
@@ -196,19 +204,3 @@ def has_read(folder:str|Path, # of a backbone
     if not file.exists(): return set()
     try: return {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env}
     except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); make the backbone again: stephrl pretrain') from e
-
-def _encoded(policy, episodes, window):
-    texts = [(p, e.env) for e in episodes for p in pieces(e, policy.count_tokens, window)]
-    return encode_texts(policy, [t for t, _ in texts], [g for _, g in texts])
-
-@torch.no_grad()
-def nats(policy:Policy, data:Encoded, limit:int=400 # pieces
-        )->dict: # world -> nats per token
-    "How well texts are continued that were not read."
-    total, n = Counter(), Counter()
-    for i in range(0, min(limit, len(data)), 8):
-        rows = list(range(i, min(i + 8, limit, len(data))))
-        for k, lp in zip(rows, policy.pairs(policy.rows([data.pairs[k] for k in rows])).logprob.tolist()):
-            total[data.group[k]] -= lp
-            n[data.group[k]] += int(data.target_length[k])
-    return {g: total[g]/n[g] for g in n}

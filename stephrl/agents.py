@@ -216,6 +216,7 @@ class AgentError(ValueError):
 
 def save_agent(path:str|Path, # a directory; replaced as a whole
                agent:Agent, # what to keep
+               half:bool=False, # weights in bfloat16: half the size, some three digits
                **about # more for agent.json: the config, say (JSON-able)
               )->Path:
     "Save an agent with its policies, settings, critics and training ids, atomically. Raises `OSError` with the old directory untouched."
@@ -225,7 +226,7 @@ def save_agent(path:str|Path, # a directory; replaced as a whole
     try:
         policies = {} if agent.policy is None else agent.policy if isinstance(agent.policy, dict) else {'': agent.policy}
         folders = {role: f'policy-{role}'.rstrip('-') for role in policies}
-        for role, folder in folders.items(): policies[role].save(temp/folder)
+        for role, folder in folders.items(): policies[role].save(temp/folder, half=half)
         if agent.critics is not None: agent.critics.save(temp/'critics', agent.critics_policy)
         card = dict(format=AGENT_FORMAT, stephrl=__version__, kind=agent.kind, name=agent.name, options=agent.options, policies=folders,
                     critics=agent.critics is not None, train_ids=sorted(map(list, agent.train_ids), key=str), about=about)

@@ -24,7 +24,7 @@ from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder
-from .pretrain import has_read
+from .pretrain import PRETRAININGS, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
 from .rename import drill, name_pool, other_wishes, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
@@ -56,7 +56,7 @@ class Config:
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
-    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), or a causal LM: the pretrained 'reader' of the package, a path, a hub name
+    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
@@ -77,6 +77,9 @@ PRESETS = dict(
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
+PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=240,
+                                   clone=TrainConfig(max_tokens=20_000_000, batch_tokens=1024, lr=1e-3),
+                                   rl=IQLConfig(beta=20., max_tokens=1_500_000, policy=TrainConfig(max_tokens=600_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."
@@ -135,6 +138,8 @@ def check(self:Config)->Config: # itself
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
+    kind, _, name = self.backbone.partition('pretrain:')
+    if not kind and name not in PRETRAININGS: raise ConfigError(f'backbone: there is no pretraining {name!r}.{nearest(name, PRETRAININGS)}')
     return self
 
 @patch
@@ -272,14 +277,21 @@ def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
 # %% ../nbs/16_train.ipynb #c027
 @patch
 def backbone(self:Run)->Policy:
-    "The model before training: backbone/ for a small one made here, loaded for any other."
-    c, folder = self.config, self.path('backbone')
-    with self.stage('backbone', *[folder]*(c.backbone in BACKBONES)) as todo:
-        if c.backbone not in BACKBONES: return Policy.load(c.backbone, lora=c.lora, seed=c.seed)
-        if todo:
+    "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
+    c, folder = self.config, self.backbone_path()
+    reads, made = c.backbone.startswith('pretrain:'), c.backbone in BACKBONES
+    with self.stage('backbone', *[folder]*(reads or made)) as todo:
+        if todo and made:
             t = load_dataset(self.path('transitions', 'expert.parquet'))
             Policy.new([*t['prompt'], *t['target']], c.backbone, c.seed).save(folder)
-    return Policy.load(folder)
+        if todo and reads: pretrain(PRETRAININGS[c.backbone.removeprefix('pretrain:')], folder.parent)
+    return Policy.load(folder if reads or made else c.backbone, lora=None if made else c.lora, seed=c.seed)
+
+@patch
+def backbone_path(self:Run)->Path:
+    "Where the backbone lies or will lie: in the run, in the package, or wherever the setting says."
+    if self.config.backbone in BACKBONES: return self.path('backbone')
+    return self.path('pretraining', 'backbone') if self.config.backbone.startswith('pretrain:') else backbone_folder(self.config.backbone)
 
 # %% ../nbs/16_train.ipynb #c029
 @patch
@@ -290,7 +302,7 @@ def train_ids(self:Run)->list: # (task, variation) pairs
 @patch
 def known_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that the agent has learnt from in any way: here, or when its backbone was pretrained."
-    return sorted({*self.train_ids(), *has_read(backbone_folder(self.config.backbone), self.config.env)}, key=str)
+    return sorted({*self.train_ids(), *has_read(self.backbone_path(), self.config.env)}, key=str)
 
 @patch
 def cloned(self:Run, on_log=None # called with every record of the log; `LiveCurves` draws them

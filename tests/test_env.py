@@ -49,6 +49,8 @@ def test_the_panels_of_the_package():
     assert set(load_suite('quick').episodes) < set(load_suite('unseen').episodes)
     reported = {e for n in ('seen', 'unseen', 'all30', 'all30_seen') for e in load_suite(n).episodes}
     for n in ('quick_select', 'all30_select', 'quick_shifted'): assert not reported & set(load_suite(n).episodes)
+    measured, chosen, left_out = (set(load_suite(n).episodes) for n in ('genuine', 'genuine_select', 'genuine_rooms'))
+    assert (len(measured), len(chosen)) == (140, 60) and not measured & chosen and measured | chosen < left_out
 
 def test_corridor_keeps_the_protocol(): assert isinstance(Corridor(), TextEnv) and isinstance(make_env('corridor'), TextEnv)
 

@@ -6,7 +6,7 @@ from stephrl.agents import load_agent
 from stephrl.env import PANELS, load_suite
 from stephrl.policy import Policy, backbone_folder
 from stephrl.pretrain import READ, has_read
-from stephrl.train import Config, Run
+from stephrl.train import Config, ConfigError, Run
 
 
 def start(out): return subprocess.Popen([Path(sys.executable).with_name('stephrl'), 'pretrain', '--config', 'smoke', '--out', str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -41,6 +41,15 @@ def test_an_agent_on_a_pretrained_backbone(made, tmp_path):
     before, after = Policy.load(folder), load_agent(tmp_path/'run'/'agents'/'clone').policy
     assert after.tokenizer.get_vocab() == before.tokenizer.get_vocab()
     assert any(not torch.equal(a, b) for a, b in zip(before.model.parameters(), after.model.parameters()))
+
+
+def test_a_run_that_pretrains_its_backbone(made, tmp_path):
+    run = Run(Config.of('smoke', backbone='pretrain:smoke'), tmp_path/'run')
+    shutil.copytree(made, run.path('pretraining'))            # as if it had been stopped right after
+    shutil.copy(made/'plays'/'0.jsonl', run.path('demos.jsonl'))
+    for a, b in zip(run.backbone().model.parameters(), Policy.load(made/'backbone').model.parameters()): assert torch.equal(a, b)
+    assert run.stages['backbone']['finished'] and set(run.known_ids()) == has_read(made/'backbone', 'scienceworld')
+    with pytest.raises(ConfigError, match="no pretraining 'smok'.*Did you mean 'smoke'"): Config.of('smoke', backbone='pretrain:smok').check()
 
 
 def test_a_damaged_list_of_what_was_read(made, tmp_path):

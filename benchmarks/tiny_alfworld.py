@@ -45,6 +45,7 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--out', type=Path, default=Path('runs/tiny-alfworld'))
     ap.add_argument('--write', type=Path, default=Path('results/tiny_alfworld.json'))
+    ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--ship', action='store_true', help='put the agent into the package')
     a = ap.parse_args()
     config = Config.of('tiny-alfworld')
@@ -56,7 +57,7 @@ def main():
     stages = json.loads((a.out/'stages.json').read_text())
     shown = [r for _, _, pair in rows for r in pair.values()]
     save_json(a.write, dict(
-        command=f'python benchmarks/tiny_alfworld.py --write {a.write}', config=trained['config'], shipped=best, cloning=trained['cloning'], collection=trained['collection'], rl=trained['rl'],
+        command=f'python benchmarks/tiny_alfworld.py --write {a.write}', config=trained['config'], shipped=best, remark=a.remark, cloning=trained['cloning'], collection=trained['collection'], rl=trained['rl'],
         machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
         seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 1),
         chosen_on={n: {k: r[k] for k in KEEP if k in r} for n, r in choice.items()},

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_history', 'Flat',
-           'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
+           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'longest_fit', 'fit_history',
+           'Flat', 'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
 import json, os, random, shutil, tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Callable
 from fastcore.basics import patch
@@ -165,17 +166,22 @@ def oracle(self:StepHRL):
     return self.annotator
 
 # %% ../nbs/12_agents.ipynb #c034
-def fit_history(policy, # whose context has to hold the prompt; without a known context everything fits
-                description:str, history:list, observation:Observation, window:int|None=None # as in `flat_prompt`
+def longest_fit(policy, # whose context has to hold the prompt; without a known context everything fits
+                prompt_of:Callable, # number of past steps -> prompt
+                most:int # past steps there are, or that may be shown
                )->str:
-    "The flat prompt with as many past steps as the window and the model's context allow: the oldest go first, the task never."
-    n = len(history) if window is None else min(window, len(history))
-    room = policy.context - policy.target_room - 1 if hasattr(policy, 'context') else None
+    "The prompt with as many past steps as the model's context allows: the oldest go first, the task never."
+    n, room = most, policy.context - policy.target_room - 1 if hasattr(policy, 'context') else None
     while True:
-        prompt = flat_prompt(description, history, observation, n)
+        prompt = prompt_of(n)
         if n == 0 or room is None or len(prompt) <= room: return prompt                       # no token is shorter than a character
         if (excess := len(policy.tokenizer(prompt, add_special_tokens=False).input_ids) - room) <= 0: return prompt
         n -= max(1, min(n, excess//200))
+
+def fit_history(policy, description:str, history:list, observation:Observation, window:int|None=None # as in `flat_prompt`
+               )->str:
+    "The flat prompt with as many past steps as window and context allow."
+    return longest_fit(policy, lambda n: flat_prompt(description, history, observation, n), len(history) if window is None else min(window, len(history)))
 
 class Flat(Agent):
     "No hierarchy and no notes: every action is chosen from the task and the past, all of it (`window=None`) or the last steps."
@@ -255,6 +261,7 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
                **changes # settings that differ from the saved ones, e.g. `oracle_progress=True`, `name='mine'`
               )->Agent:
     "An agent that is ready to play. Raises `AgentError` naming the file, the field and the remedy."
+    import_module('stephrl.baselines')                                 # more kinds of agents are registered there
     text, path = str(path_or_name), Path(path_or_name)
     if not path.exists() and text in AGENTS and not AGENTS[text].needs_policy: return AGENTS[text](**changes)
     if not path.exists() and text in shipped_agents(): path = SHIPPED/text

@@ -69,17 +69,17 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_300_000, batch_tokens=1024, lr=2e-3, prompt_weight=.5),
+    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
-PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=240,
-                                   clone=TrainConfig(max_tokens=20_000_000, batch_tokens=1024, lr=1e-3),
-                                   rl=IQLConfig(beta=20., max_tokens=1_500_000, policy=TrainConfig(max_tokens=600_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
+PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
+                                   clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
+                                   rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."

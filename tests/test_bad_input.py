@@ -112,3 +112,9 @@ def test_a_file_that_is_no_notebook(said, text):
 def test_pretraining_of_an_unknown_preset(said):
     status, told = said('pretrain', '--config', 'smok', '--out', 'run')
     assert status == 1 and "Did you mean 'smoke'?" in told and told.count('\n') == 1 and not Path('run').exists()
+
+def test_a_comparison_of_nothing(said, tmp_path):
+    for argv, told in ((('--systems', 'flatt'), "no system 'flatt'. Did you mean 'flat'"), (('--systems', ' , '), 'no system'), (('--config', 'quik'), "Did you mean 'quick'"), (('--set', 'backbone="pretrain:alfword"'), "no pretraining 'alfword'. Did you mean 'alfworld'")):
+        status, error = said('compare', '--out', tmp_path/'c', *argv)
+        assert status and told in error and len(error.strip().splitlines()) == 1, error
+    assert not (tmp_path/'c').exists()

@@ -235,13 +235,18 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions') as todo:
         if todo:
             learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
-            more = [r for i in range(c.high_copies) for e in learn for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-            learn += self.renamed(learn)
-            rows = to_rows(learn) + more + self.drills(learn) + self.wishes(learn)
+            rows = self.augmented(learn) + self.wishes(learn + self.renamed(learn))
             for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
+
+@patch
+def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Transitions of the episodes and of their renamed copies, and more rows under other names: those of the high level, and drills."
+    c, every = self.config, episodes + self.renamed(episodes)
+    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
+    return to_rows(every) + high + self.drills(every)
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -260,7 +265,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
         for n, e in enumerate(episodes):
             for high in (False, True):                                      # only the high level may be drilled with other rooms
                 copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
-                out += [row for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
+                out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
 # %% ../nbs/16_train.ipynb #c025
@@ -349,8 +354,8 @@ def reinforced(self:Run, on_log=None)->StepHRL:
             if not file.exists():
                 learn, _ = self.split(read_episodes(self.path('annotated.jsonl')))
                 played = [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
-                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn + self.renamed(learn)]
-                save_dataset(to_dataset(learn + played), file)
+                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
+                save_dataset(to_dataset(self.augmented(learn) + to_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))

@@ -72,6 +72,7 @@ def main():
     ap.add_argument('--seeds', type=int, default=3)
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
+    ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported')
     ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
@@ -79,11 +80,14 @@ def main():
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
     dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
-    stages = json.loads((a.out/'seed0'/'stages.json').read_text())
+    timed = a.timed or a.out/'seed0'
+    if json.loads((timed/'config.json').read_text()) != runs[0]['config']: raise SystemExit(f'{timed}: a run with other settings than {a.out}/seed0')
+    stages = json.loads((timed/'stages.json').read_text())
     result = dict(
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
                           *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
         machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
+        seconds_of='the first seed' if a.timed is None else 'another run of the first seed, nothing else running',
         seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 2),
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),

@@ -31,7 +31,7 @@ def low_head(subtask:str)->str:
 # %% ../nbs/12b_baselines.ipynb #c007
 class HistoryHRL(Agent):
     "Two policies, subtasks and actions, and no notes: both read the past, all of it that fits (`window=None`) or the last steps."
-    kind = 'history-hrl'
+    kind = 'history'
     def __init__(self, policy, window:int|None=None, # past steps shown
                  max_subtask_steps:int=30, max_new_tokens:int=80, name:str|None=None, **kwargs):
         if window is not None and window < 0: raise ValueError(f'window: expected None or a number from 0 up, found {window}')

@@ -29,7 +29,7 @@ AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
 def rounded(folder, out, name):
     "The agent as it is shipped: weights in bfloat16, no critics."
     agent = load_agent(folder)
-    return save_agent(out, StepHRL(agent.policy, env='alfworld', name=name, train_ids=agent.train_ids), half=True)
+    return save_agent(out, StepHRL(agent.policy, env='alfworld', name=name, train_ids=agent.train_ids), half=True, made_by='python benchmarks/tiny_alfworld.py --ship')
 
 
 def played(out, agents, suite, decoding, parallel):

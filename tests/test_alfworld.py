@@ -273,3 +273,19 @@ def test_the_annotator_survives_anything(name, previous, action, text, look):
 def test_ranges_lose_nothing(things):
     things = [f'{k} {n}' for k, n in things]
     assert unranged(ranges(things)) == things
+
+# ---- the agent that ships
+
+def test_the_shipped_agent_plays():
+    "Small, trained on no game of a panel or of a kept-out floor plan, and it wins most of six games in rooms that it has not seen."
+    from stephrl.agents import SHIPPED, load_agent
+    from stephrl.rollout import rollout
+    assert sum(f.stat().st_size for f in (SHIPPED/'tiny-alfworld').rglob('*') if f.is_file()) <= 12e6
+    agent = load_agent('tiny-alfworld')
+    read = {str(v) for _, v in agent.train_ids}
+    assert len(read) > 3000
+    for name in ('generated', 'genuine', 'genuine_select', 'genuine_rooms', 'alfworld_quick'): assert not read & {str(v) for _, v in load_suite(name).episodes}
+    one_each = list({t: (t, v) for t, v in load_suite('generated').episodes[::-1]}.values())
+    episodes = rollout(agent, one_each, 'alfworld', n_parallel=6, progress=False)
+    assert len(episodes) == 6 and sum(ep.score == 100 for ep in episodes) >= 4, [(ep.task, ep.score) for ep in episodes]
+    assert all(s.next_progress for ep in episodes for s in ep.steps)      # it takes notes

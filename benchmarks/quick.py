@@ -72,16 +72,17 @@ def main():
     ap.add_argument('--seeds', type=int, default=3)
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
-    ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported')
+    ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported, and it counts as one more training')
     ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
     dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
-    agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     timed = a.timed or a.out/'seed0'
     if json.loads((timed/'config.json').read_text()) != runs[0]['config']: raise SystemExit(f'{timed}: a run with other settings than {a.out}/seed0')
+    if a.timed: runs.append(json.loads((timed/'results.json').read_text()))  # it counts like the others: what is timed is not left out
+    agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     stages = json.loads((timed/'stages.json').read_text())
     result = dict(
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
@@ -96,7 +97,7 @@ def main():
     save_json(a.write, result)
     print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values()]), index=False))
     d = result['rl_minus_cloning']
-    print(f"\nRL minus cloning over {d['seeds']} seeds: {d['difference']:+.1f} [{d['ci95'][0]:+.1f}, {d['ci95'][1]:+.1f}]\n{a.write}")
+    print(f"\nRL minus cloning over {d['seeds']} trainings: {d['difference']:+.1f} [{d['ci95'][0]:+.1f}, {d['ci95'][1]:+.1f}]\n{a.write}")
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """The main job, measured: three seeds of the quick preset, and the ablations of the first on the same panel.
 
-    python benchmarks/quick.py --out runs/bench --write results/quick.json
+    python benchmarks/quick.py --out runs/bench --write results/quick.json [--timed runs/quick]
     python benchmarks/quick.py --preset alfworld-quick --seeds 1 --out runs/bench-alfworld --write results/alfworld_quick.json
 
 Resumable: what lies in the folder is not done again. Seeds after the first start from its demonstrations
@@ -28,6 +28,14 @@ KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', '
 
 def short(result):  # without the list of episodes' details, with their scores
     return {k: result[k] for k in KEEP if k in result} | dict(scores=[[e['task'], e['variation'], e['score']] for e in result['per_episode']])
+
+
+def machine(): return dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
+
+
+def stage_times(folder):  # of a run
+    seconds = {n: s['seconds'] for n, s in json.loads((folder/'stages.json').read_text()).items()}
+    return dict(seconds={n: round(s, 1) for n, s in seconds.items()}, minutes=round(sum(seconds.values())/60, 2))
 
 
 def train(out, preset, seed, first):
@@ -83,13 +91,12 @@ def main():
     if json.loads((timed/'config.json').read_text()) != runs[0]['config']: raise SystemExit(f'{timed}: a run with other settings than {a.out}/seed0')
     if a.timed: runs.append(json.loads((timed/'results.json').read_text()))  # it counts like the others: what is timed is not left out
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
-    stages = json.loads((timed/'stages.json').read_text())
     result = dict(
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
-                          *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
-        machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
+                          *(['--timed', 'DIR'] if a.timed else []), *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
+        machine=machine(),
         seconds_of='the first seed' if a.timed is None else 'another run of the first seed, nothing else running',
-        seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 2),
+        **stage_times(timed),
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],

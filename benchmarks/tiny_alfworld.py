@@ -9,20 +9,15 @@ two is shipped is decided on `genuine_select`, other kept-out floor plans.
 """
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 
-import torch
-
+from quick import machine, short, stage_times
 from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
 from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
 from stephrl.train import Config, run
 
-KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',
-        'success', 'success_ci95', 'scoring', 'seconds', 'seed', 'versions')
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
 
 
@@ -54,16 +49,11 @@ def main():
     choice = played(a.out, agents, 'genuine_select', 'free', config.parallel)
     best = max(choice, key=lambda n: (choice[n]['success'], -choice[n]['steps']))
     rows = [(suite, decoding, played(a.out, agents, suite, decoding, config.parallel)) for suite in ('generated', 'genuine') for decoding in ('free', 'valid')]
-    stages = json.loads((a.out/'stages.json').read_text())
     shown = [r for _, _, pair in rows for r in pair.values()]
     save_json(a.write, dict(
-        command=f'python benchmarks/tiny_alfworld.py --write {a.write}', config=trained['config'], shipped=best, remark=a.remark, cloning=trained['cloning'], collection=trained['collection'], rl=trained['rl'],
-        machine=dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads()),
-        seconds={n: round(s['seconds'], 1) for n, s in stages.items()}, minutes=round(sum(s['seconds'] for s in stages.values())/60, 1),
-        chosen_on={n: {k: r[k] for k in KEEP if k in r} for n, r in choice.items()},
-        rows=[{k: r[k] for k in KEEP if k in r} | dict(scores=[[e['task'], e['variation'], e['score']] for e in r['per_episode']]) for r in shown],
-        rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows},
-        prompt_growth=trained['prompt_growth']))
+        command='ALFWORLD_DATA=DIR python benchmarks/tiny_alfworld.py', config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
+        machine=machine(), **stage_times(a.out), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
+        rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
     print(markdown(table(shown), index=False))
     if a.ship: print(rounded(agents[best], SHIPPED/'tiny-alfworld', 'tiny-alfworld'), f'is the agent of {best}')
 

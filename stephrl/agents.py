@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'longest_fit', 'fit_history',
+           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_prompt', 'fit_history',
            'Flat', 'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
@@ -19,7 +19,7 @@ from .env import nearest
 from .episode import Observation
 from .critics import CriticSet
 from .policy import Policy
-from .prompts import flat_prompt, flat_target, high_prompt, low_prompt, low_target, parse_high, parse_low, parse_progress, progress_prompt
+from .prompts import flat_header, flat_target, high_prompt, history_prompt, low_prompt, low_target, parse_high, parse_low, parse_progress, progress_prompt
 
 # %% ../nbs/12_agents.ipynb #c005
 @dataclass
@@ -166,22 +166,21 @@ def oracle(self:StepHRL):
     return self.annotator
 
 # %% ../nbs/12_agents.ipynb #c034
-def longest_fit(policy, # whose context has to hold the prompt; without a known context everything fits
-                prompt_of:Callable, # number of past steps -> prompt
-                most:int # past steps there are, or that may be shown
-               )->str:
-    "The prompt with as many past steps as the model's context allows: the oldest go first, the task never."
-    n, room = most, policy.context - policy.target_room - 1 if hasattr(policy, 'context') else None
+def fit_prompt(policy, # whose context has to hold the prompt; without a known context everything fits
+               head:str, history:list, observation:Observation, ask:str, window:int|None=None # as in `history_prompt`
+              )->str:
+    "The prompt with as many past steps as the window and the model's context allow: the oldest go first, the head never."
+    n = len(history) if window is None else min(window, len(history))
+    room = policy.context - policy.target_room - 1 if hasattr(policy, 'context') else None
     while True:
-        prompt = prompt_of(n)
+        prompt = history_prompt(head, history, observation, ask, n)
         if n == 0 or room is None or len(prompt) <= room: return prompt                       # no token is shorter than a character
         if (excess := len(policy.tokenizer(prompt, add_special_tokens=False).input_ids) - room) <= 0: return prompt
         n -= max(1, min(n, excess//200))
 
-def fit_history(policy, description:str, history:list, observation:Observation, window:int|None=None # as in `flat_prompt`
-               )->str:
-    "The flat prompt with as many past steps as window and context allow."
-    return longest_fit(policy, lambda n: flat_prompt(description, history, observation, n), len(history) if window is None else min(window, len(history)))
+def fit_history(policy, description:str, history:list, observation:Observation, window:int|None=None)->str:
+    "The flat prompt, as long as it fits."
+    return fit_prompt(policy, flat_header(description), history, observation, 'Action:', window)
 
 class Flat(Agent):
     "No hierarchy and no notes: every action is chosen from the task and the past, all of it (`window=None`) or the last steps."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ROLES', 'DONE', 'CONTINUE', 'one_line', 'observation_fields', 'high_prompt', 'high_target', 'parse_high',
            'low_prompt', 'low_target', 'parse_low', 'progress_prompt', 'progress_target', 'parse_progress',
-           'history_lines', 'flat_prompt', 'flat_header', 'flat_target', 'about_tokens', 'unfolded']
+           'history_lines', 'history_prompt', 'flat_prompt', 'flat_header', 'flat_target', 'about_tokens', 'unfolded']
 
 # %% ../nbs/05_prompts.ipynb #c003
 import re
@@ -100,15 +100,22 @@ def history_lines(observation:Observation, action:str # one past step: what was 
     "One past step in a full-history prompt. The prompt is a plain concatenation of these, so token counts can be added up."
     return f'{_field("Answer", one_line(observation.text))}\n{_field("Did", one_line(action))}\n'
 
-def flat_prompt(description:str, # c
-                history:list[tuple[Observation, str]], # (o_i, a_i) of all past steps, oldest first
-                observation:Observation, # o_t
-                window:int|None=None # keep only the last so many steps; None: the whole history
-               )->str:
-    "State of a flat agent: the task, the past, the present. Grows with every step unless it is cut to a window (which then forgets)."
+def history_prompt(head:str, # who is asked what: one or more lines, the last one ended
+                   history:list[tuple[Observation, str]], # (o_i, a_i) of all past steps, oldest first
+                   observation:Observation, # o_t
+                   ask:str, # 'Action:' or 'Subtask:'
+                   window:int|None=None # keep only the last so many steps; None: the whole history
+                  )->str:
+    "A head, the past, the present. Grows with every step unless it is cut to a window (which then forgets)."
     if window is not None and window < 0: raise ValueError(f'window: expected None or a number from 0 up, found {window}')
     past = history if window is None else history[len(history)-window:] if window < len(history) else history
-    return flat_header(description) + ''.join(history_lines(*h) for h in past) + observation_fields(observation) + '\nAction:'
+    return head + ''.join(history_lines(*h) for h in past) + observation_fields(observation) + f'\n{ask}'
+
+def flat_prompt(description:str, # c
+                history:list, observation:Observation, window:int|None=None # as in `history_prompt`
+               )->str:
+    "State of a flat agent: the task, the past, the present."
+    return history_prompt(flat_header(description), history, observation, 'Action:', window)
 
 def flat_header(description:str)->str:
     "The constant beginning of a full-history prompt."

@@ -6,7 +6,7 @@
 __all__ = ['QUICK_TASKS', 'PRESETS', 'STAGES', 'Config', 'ConfigError', 'Run', 'to_rows', 'run']
 
 # %% ../nbs/16_train.ipynb #c003
-import json, os, time
+import json, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder
-from .pretrain import PRETRAININGS, has_read, pretrain
+from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
 from .rename import drill, name_pool, other_wishes, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
@@ -138,9 +138,16 @@ def check(self:Config)->Config: # itself
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
-    kind, _, name = self.backbone.partition('pretrain:')
-    if not kind and name not in PRETRAININGS: raise ConfigError(f'backbone: there is no pretraining {name!r}.{nearest(name, PRETRAININGS)}')
+    self.pretraining()
     return self
+
+@patch
+def pretraining(self:Config)->Pretraining|None:
+    "What the run's backbone reads first, where `backbone` is 'pretrain:NAME'. Raises `ConfigError` with the nearest names."
+    if not self.backbone.startswith('pretrain:'): return None
+    name = self.backbone.removeprefix('pretrain:')
+    if name not in PRETRAININGS: raise ConfigError(f'backbone: there is no pretraining {name!r}.{nearest(name, PRETRAININGS)}')
+    return PRETRAININGS[name]
 
 @patch
 def panel(self:Config)->Suite:
@@ -227,14 +234,19 @@ def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from
         held |= set(rest[max(0, len(rest) - self.config.holdout):])
     return [e for e in episodes if id(e) not in held], [e for e in episodes if id(e) in held]
 
+@patch
+def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
+    "The annotated demonstrations, split."
+    return self.split(read_episodes(self.path('annotated.jsonl')))
+
 # %% ../nbs/16_train.ipynb #c024
 @patch
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
-    c, files = self.config, (self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet'))
+    files = self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet')
     with self.stage('transitions') as todo:
         if todo:
-            learn, held = self.split(read_episodes(self.path('annotated.jsonl')))
+            learn, held = self.learnable()
             rows = self.augmented(learn) + self.wishes(learn + self.renamed(learn))
             for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
     return tuple(map(load_dataset, files))
@@ -284,19 +296,19 @@ def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
     c, folder = self.config, self.backbone_path()
-    reads, made = c.backbone.startswith('pretrain:'), c.backbone in BACKBONES
-    with self.stage('backbone', *[folder]*(reads or made)) as todo:
+    reads, made = c.pretraining(), c.backbone in BACKBONES
+    with self.stage('backbone', *[folder]*bool(reads or made)) as todo:
         if todo and made:
             t = load_dataset(self.path('transitions', 'expert.parquet'))
             Policy.new([*t['prompt'], *t['target']], c.backbone, c.seed).save(folder)
-        if todo and reads: pretrain(PRETRAININGS[c.backbone.removeprefix('pretrain:')], folder.parent)
+        if todo and reads: pretrain(reads, folder.parent)
     return Policy.load(folder if reads or made else c.backbone, lora=None if made else c.lora, seed=c.seed)
 
 @patch
 def backbone_path(self:Run)->Path:
     "Where the backbone lies or will lie: in the run, in the package, or wherever the setting says."
     if self.config.backbone in BACKBONES: return self.path('backbone')
-    return self.path('pretraining', 'backbone') if self.config.backbone.startswith('pretrain:') else backbone_folder(self.config.backbone)
+    return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
 # %% ../nbs/16_train.ipynb #c029
 @patch
@@ -352,7 +364,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
     with self.stage('rl', folder) as todo:
         if todo:
             if not file.exists():
-                learn, _ = self.split(read_episodes(self.path('annotated.jsonl')))
+                learn, _ = self.learnable()
                 played = [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
                 if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
                 save_dataset(to_dataset(self.augmented(learn) + to_rows(played)), file)

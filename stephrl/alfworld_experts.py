@@ -18,6 +18,7 @@ from random import Random
 from .alfworld import TYPES, YIELD, Household, find_games, places_in, read_game, split_folder
 from .env import EnvError
 from .episode import Observation
+from .interrupts import uninterrupted
 from .pddl import NOTHING, engine_parts, named
 
 # %% ../nbs/04a_alfworld_experts.ipynb #c006
@@ -147,7 +148,8 @@ def wheel_expert(): # (the class, the module that draws random numbers)
     before = os.environ.get('ALFWORLD_DATA')
     with tempfile.TemporaryDirectory() as tmp:
         os.environ['ALFWORLD_DATA'] = before or tmp
-        try: return import_module('alfworld.agents.expert.handcoded_expert_tw').HandCodedTWAgent, import_module('alfworld.agents.expert.handcoded_expert')
+        try:
+            with uninterrupted(): return import_module('alfworld.agents.expert.handcoded_expert_tw').HandCodedTWAgent, import_module('alfworld.agents.expert.handcoded_expert')
         finally:
             if before is None: os.environ.pop('ALFWORLD_DATA', None)
 

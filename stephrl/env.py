@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 from .episode import Observation
+from .interrupts import uninterrupted
 
 # %% ../nbs/01_env.ipynb #c005
 class EnvError(RuntimeError):
@@ -111,7 +112,8 @@ def env_class(name:str # registered name
     target = ENVIRONMENTS[name]
     if not isinstance(target, str): return target
     module, cls = target.split(':')
-    try: return getattr(import_module(module), cls)
+    try:
+        with uninterrupted(): return getattr(import_module(module), cls)
     except ModuleNotFoundError as e:
         raise EnvError(f"environment {name!r} needs the package {e.name!r}; install it: pip install 'stephrl[{name}]', or pip install {e.name}") from e
 

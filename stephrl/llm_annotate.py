@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable
 from .annotate import capped
 from .episode import Episode, Observation, Step, Subtask
+from .interrupts import uninterrupted
 from .prompts import observation_fields, one_line
 
 # %% ../nbs/07f_llm_annotate.ipynb #c005
@@ -20,7 +21,7 @@ def chat_model(model:str, # its name at the endpoint
                max_tokens:int=1024
               )->Callable[[str], str]: # prompt -> answer
     "A chat endpoint as a function. Raises the errors of the `openai` client."
-    from openai import OpenAI
+    with uninterrupted(): from openai import OpenAI
     client = OpenAI(base_url=base_url, api_key=api_key)
     def chat(prompt):
         r = client.chat.completions.create(model=model, messages=[dict(role='user', content=prompt)], temperature=0, max_tokens=max_tokens)

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import cache, lru_cache
 from fastcore.basics import patch
 from .env import EnvError
+from .interrupts import uninterrupted
 
 # %% ../nbs/03a_pddl.ipynb #c005
 INSTALL = "pip install 'stephrl[alfworld]' (it compiles a planner: g++ and cmake, about a minute)"
@@ -27,9 +28,10 @@ def engine_parts(): # the modules fast_downward, textworld.logic, textworld.envs
     check_python()
     argv = sys.argv
     try:
-        import fast_downward
-        from textworld import logic
-        from textworld.envs.pddl import logic as games, textgen
+        with uninterrupted():
+            import fast_downward
+            from textworld import logic
+            from textworld.envs.pddl import logic as games, textgen
     except ImportError as e: raise EnvError(f'ALFWorld needs the package {e.name!r}: {INSTALL}') from e
     finally: sys.argv = argv
     return fast_downward, logic, games, textgen

@@ -17,6 +17,7 @@ from torch import nn
 from accelerate import PartialState
 from fastcore.basics import patch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from .interrupts import uninterrupted
 from .lean import is_lean, pick_positions, read
 from .small_lm import PRESETS, preset_config, train_tokenizer
 
@@ -284,7 +285,7 @@ def _read_meta(path:Path)->dict: # contents of stephrl.json, checked
 def add_lora(model, lora:dict, # r (rank), alpha (scale, default 2r), targets (module names, default all linear layers), dropout
              seed:int=0):
     "Put a trainable `peft` adapter around `model`. Raises ValueError on unknown keys."
-    from peft import LoraConfig, get_peft_model
+    with uninterrupted(): from peft import LoraConfig, get_peft_model
     known = dict(r=16, alpha=None, targets='all-linear', dropout=0.)
     if bad := set(lora)-set(known): raise ValueError(f'lora: unknown keys {sorted(bad)}; valid: {sorted(known)}')
     c = {**known, **lora}
@@ -326,7 +327,7 @@ def load(cls:Policy,
     meta = _read_meta(path.expanduser()) if local else {}
     if local: name = str(path.expanduser())
     if meta.get('kind') == 'lora':
-        from peft import PeftModel
+        with uninterrupted(): from peft import PeftModel
         model = PeftModel.from_pretrained(_load_base(str(backbone_folder(meta['base'])), dtype), name, is_trainable=True)
     else: model = _load_base(name, dtype)
     tokenizer = (PreTrainedTokenizerFast if meta.get('preset') else AutoTokenizer).from_pretrained(name)

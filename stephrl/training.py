@@ -18,6 +18,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import GeneralTracker
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from .interrupts import uninterrupted
 from .policy import PairModel, Policy, token_batches
 
 # %% ../nbs/09a_training.ipynb #c005
@@ -212,8 +213,9 @@ def setup(self:Trainer):
         self.out.mkdir(parents=True, exist_ok=True)
         self.resume()
         log.append(JsonlTracker(self.out/f'{self.name}.jsonl', self.step))
-    self.accelerator = Accelerator(mixed_precision=precision, log_with=log or None, project_dir=self.out, cpu=device.type == 'cpu')
-    if log: self.accelerator.init_trackers(self.name)
+    with uninterrupted(): # TensorBoard is imported here
+        self.accelerator = Accelerator(mixed_precision=precision, log_with=log or None, project_dir=self.out, cpu=device.type == 'cpu')
+        if log: self.accelerator.init_trackers(self.name)
     if self.config.accumulate % self.accelerator.num_processes:
         raise ValueError(f'accumulate={self.config.accumulate} must be a multiple of the {self.accelerator.num_processes} processes')
     params = list(trainable(self.policy.model).values())

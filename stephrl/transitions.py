@@ -12,6 +12,7 @@ from collections import Counter, namedtuple
 from dataclasses import replace
 from pathlib import Path
 from .episode import Episode, Observation, Step
+from .interrupts import uninterrupted
 from .prompts import (high_prompt, high_target, low_prompt, low_target, progress_prompt, progress_target)
 
 # %% ../nbs/08_transitions.ipynb #c008
@@ -171,7 +172,7 @@ def verification(episodes # rollouts
 
 # %% ../nbs/08_transitions.ipynb #c051
 def _features():
-    from datasets import Features, List, Value
+    with uninterrupted(): from datasets import Features, List, Value
     text, number, flag = Value('string'), Value('int64'), Value('bool')
     return Features(dict(id=text, episode=text, env=text, task=text, variation=text, source=text, role=text, t=number, subtask=number,
                          prompt=text, target=text, reward=Value('float64'), rewards=List(Value('float64')), n=number, next_prompt=text,
@@ -182,7 +183,7 @@ def to_dataset(episodes, # any iterable of annotated or rolled-out episodes, or 
                invalid_penalty:float=0.
               ): # `datasets.Dataset`, one row per transition
     "The transitions of many episodes as one table."
-    from datasets import Dataset
+    with uninterrupted(): from datasets import Dataset
     rows = [r for x in episodes for r in ([x] if isinstance(x, dict) else transitions(x, annotator, invalid_penalty))]
     return Dataset.from_list(rows, features=_features()) if rows else Dataset.from_dict({c: [] for c in _features()}, features=_features())
 
@@ -191,7 +192,7 @@ def save_dataset(dataset, # what `to_dataset` made
                  path:str|Path # a .parquet file, replaced as a whole
                 )->Path:
     "Write the table atomically."
-    import pyarrow.parquet as pq
+    with uninterrupted(): import pyarrow.parquet as pq
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f'.{path.name}.{os.getpid()}')
@@ -204,8 +205,9 @@ def save_dataset(dataset, # what `to_dataset` made
 def load_dataset(path:str|Path # what `save_dataset` wrote
                 ): # `datasets.Dataset`
     "Read a table of transitions. Raises `ValueError` when columns are missing, `FileNotFoundError` when there is no file."
-    import pyarrow.parquet as pq
-    from datasets import Dataset
+    with uninterrupted():
+        import pyarrow.parquet as pq
+        from datasets import Dataset
     if not Path(path).exists(): raise FileNotFoundError(f'{path}: no table of transitions there; make one with save_dataset(to_dataset(episodes), path)')
     table = pq.read_table(path)
     if missing := [c for c in _features() if c not in table.column_names]:

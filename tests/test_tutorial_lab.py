@@ -41,8 +41,11 @@ def test_tutorial_1_runs_is_interrupted_and_finishes(place):
         takes_requests(page)
         assert not (out/'results.json').exists()
         demos = (out/'demos.jsonl').read_bytes()
+        command(page, 'notebook:clear-all-cell-outputs')
         command(page, 'notebook:run-all-cells')
-        expect(page.locator('.sv-board')).to_be_visible(timeout=LONG)
+        expect(page.locator('.sv-board').or_(errors(page)).first).to_be_visible(timeout=LONG)
+        assert not errors(page).count(), errors(page).first.inner_text()[-3000:]
+        expect(page.locator('.sv-board')).to_be_visible()
         expect(page.locator('.stephrl-viewer .sv-position')).to_be_visible()
         assert (out/'demos.jsonl').read_bytes() == demos  # what was finished is not done again
         assert (out/'results.json').exists() and (out/'episodes.html').exists()

@@ -56,6 +56,7 @@ class Config:
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
+    detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
@@ -74,7 +75,7 @@ PRESETS = dict(
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, detours=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
@@ -247,18 +248,17 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions') as todo:
         if todo:
             learn, held = self.learnable()
-            rows = self.augmented(learn) + self.wishes(learn + self.renamed(learn))
-            for each, file in zip((rows, to_rows(held)), files): save_dataset(to_dataset(each), file)
+            for rows, file in zip((self.augmented(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 
 @patch
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Transitions of the episodes and of their renamed copies, and more rows under other names: those of the high level, and drills."
+    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, wishes and detours."
     c, every = self.config, episodes + self.renamed(episodes)
     high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every)
+    return to_rows(every) + high + self.drills(every) + self.wishes(every) + self.detours(every)
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -290,6 +290,13 @@ def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
             row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
             out += [row[t] | dict(prompt=p, target=target) for t, p, target in other_wishes(e, annotator, i) if t in row]
     return out
+
+@patch
+def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Rows of the same searches, had they been told to step over a place, where the annotator can tell (`ALFWorldRules.detours`)."
+    annotator, n = get_annotator(self.config.env), self.config.detours
+    if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
+    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
 
 # %% ../nbs/16_train.ipynb #c027
 @patch

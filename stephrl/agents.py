@@ -191,10 +191,12 @@ class Flat(Agent):
         self.window, self.max_new_tokens = window, max_new_tokens
         self.options = dict(window=window, max_new_tokens=max_new_tokens)
 
+    def head(self, description): return flat_header(description)
+
     def episode(self, description, observation, seed=0):
         history, ended = [], False
         while not ended:
-            prompt = fit_history(self.policy_for('flat'), description, history, observation, self.window)
+            prompt = fit_prompt(self.policy_for('flat'), self.head(description), history, observation, 'Action:', self.window)
             answer = yield Ask('flat', prompt, self.max_new_tokens, flat_choices, flat_action)
             cut = answer.completion_tokens >= self.max_new_tokens        # an action that never came to its end
             action = (not cut and parse_high(answer.text)) or MALFORMED
@@ -260,7 +262,7 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
                **changes # settings that differ from the saved ones, e.g. `oracle_progress=True`, `name='mine'`
               )->Agent:
     "An agent that is ready to play. Raises `AgentError` naming the file, the field and the remedy."
-    import_module('stephrl.baselines')                                 # more kinds of agents are registered there
+    for room in ('baselines', 'react'): import_module(f'stephrl.{room}')   # more kinds of agents are registered there
     text, path = str(path_or_name), Path(path_or_name)
     if not path.exists() and text in AGENTS and not AGENTS[text].needs_policy: return AGENTS[text](**changes)
     if not path.exists() and text in shipped_agents(): path = SHIPPED/text

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
            'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'drill', 'teaches_copying',
-           'other_wishes']
+           'memory_of', 'copying', 'made_up', 'other_wishes']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import json, random, re
@@ -136,10 +136,33 @@ def teaches_copying(row:dict, # a transition of a drilled episode
                     names:set[str] # its new names
                    )->bool:
     "Can the drilled names of the target be read where this role should read them?"
-    head = row['prompt'] if row['role'] == 'progress' else re.split(r'\n(?:Answer|Room|Carried): ', row['prompt'])[0]
+    head = row['prompt'] if row['role'] == 'progress' else memory_of(row['prompt'])
     return all(n in head for n in names if re.search(rf'(?<![\w-]){re.escape(n)}\b', row['target']))
 
+def memory_of(prompt:str)->str: # the task or the subtask, and the notes
+    "A prompt up to what is seen now."
+    return re.split(r'\n(?:Answer|Room|Carried): ', prompt)[0]
+
 # %% ../nbs/07b_rename.ipynb #c031
+def copying(row:dict, # a transition
+            pool:list[str], # names to draw from
+            seed:int=0
+           )->dict|None: # None where the target copies none of them
+    "The row with random names for the things that its target copies from the task, the subtasks or the note."
+    word = lambda n: rf'(?<![\w-]){re.escape(n)}\b'
+    old = [n for n in pool if n in row['target'] and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
+    if not old: return None
+    draw = random.Random(f'copying/{row["id"]}/{row["episode"]}/{seed}')
+    new = {n: draw.choice((draw.choice(pool), made_up(pool, draw))) for n in old}
+    find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
+    return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
+
+def made_up(pool:list[str], draw:random.Random)->str: # 'dove jar'
+    "A name that no pool holds: one to three of its words, mixed."
+    words = sorted({w for n in pool for w in n.split()})
+    return ' '.join(draw.sample(words, min(len(words), draw.randint(1, 3))))
+
+# %% ../nbs/07b_rename.ipynb #c034
 def other_wishes(ep:Episode, # annotated; it is not changed
                  annotator, # an `Annotator`: writes the notes
                  seed:int=0,

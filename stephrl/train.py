@@ -26,7 +26,7 @@ from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import drill, name_pool, other_wishes, rename, room_names, teaches_copying
+from .rename import copying, drill, name_pool, other_wishes, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -278,6 +278,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
             for high in (False, True):                                      # only the high level may be drilled with other rooms
                 copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
                 out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
+            out += [row | dict(episode=f'{row["episode"]}/copy{i}') for r in transitions(e) if r['role'] == 'high' and (row := copying(r, pool, f'{self.config.seed}/{i}/{n}'))]
     return out
 
 # %% ../nbs/16_train.ipynb #c025

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
            'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'drill', 'teaches_copying',
-           'memory_of', 'copying', 'made_up', 'other_wishes']
+           'memory_of', 'copying', 'made_up', 'rearranged', 'other_wishes']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import json, random, re
@@ -22,6 +22,7 @@ class NameClass:
     pattern: str             # a regular expression with {words} in its one group
     orders: tuple = ()       # the arrangements of the words that mean the same; none given: all
     unless: str = r'(?!)'    # not in episodes in which this is found
+    moves: bool = False      # does it mean nothing, either, where in a room they stand?
     def draw(self, lots:random.Random)->dict: # word -> word
         return dict(zip(self.words, lots.choice(self.orders) if self.orders else lots.sample(self.words, len(self.words))))
     def find(self)->re.Pattern: return re.compile(self.pattern.format(words='|'.join(map(re.escape, self.words))))
@@ -39,7 +40,7 @@ def wheel_orders()->list[tuple]: # arrangements of red, yellow, blue and of what
 COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'black', 'white', 'brown', 'violet')
 _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)'),
                              NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)'),
-                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint'),
+                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'))}
 
 _counted = set() # environments whose numbers count things, and stay
@@ -163,6 +164,21 @@ def made_up(pool:list[str], draw:random.Random)->str: # 'dove jar'
     return ' '.join(draw.sample(words, min(len(words), draw.randint(1, 3))))
 
 # %% ../nbs/07b_rename.ipynb #c034
+def rearranged(row:dict, # a high-level transition: nothing has been done yet in its subtask
+               seed:int=0
+              )->dict|None: # None where nothing can change places
+    "The row with the names of movable classes permuted in the room's text alone."
+    head, room, rest = row['prompt'].partition('\nRoom: ')
+    seen, tail = re.match(r'((?:.|\n)*?)(\nCarried: (?:.|\n)*|\Z)', rest).groups()
+    draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), seen
+    for c in name_classes(row['env']):
+        words = sorted(set(c.find().findall(seen)))
+        if not c.moves or len(words) < 3: continue               # where two are left of three, one has been used already
+        swap = dict(zip(words, draw.sample(words, len(words))))
+        seen = c.find().sub(lambda m: swap[m[1]], seen)
+    return row | dict(prompt=head + room + seen + tail) if seen != before else None
+
+# %% ../nbs/07b_rename.ipynb #c037
 def other_wishes(ep:Episode, # annotated; it is not changed
                  annotator, # an `Annotator`: writes the notes
                  seed:int=0,

@@ -26,7 +26,7 @@ from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_wishes, rename, room_names, teaches_copying
+from .rename import copying, drill, name_pool, other_wishes, rearranged, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -55,6 +55,7 @@ class Config:
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
+    readings: int = 0                    # copies of every high-level row under other names or with things in other places, see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
@@ -75,10 +76,10 @@ PRESETS = dict(
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, detours=1, collect=30, parallel=30,
+PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
-PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
+PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, detours=1, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
@@ -255,10 +256,10 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 
 @patch
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, wishes and detours."
+    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes and detours."
     c, every = self.config, episodes + self.renamed(episodes)
     high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every) + self.wishes(every) + self.detours(every)
+    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.detours(every)
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -278,8 +279,16 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
             for high in (False, True):                                      # only the high level may be drilled with other rooms
                 copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
                 out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
-            out += [row | dict(episode=f'{row["episode"]}/copy{i}') for r in transitions(e) if r['role'] == 'high' and (row := copying(r, pool, f'{self.config.seed}/{i}/{n}'))]
     return out
+
+@patch
+def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "High-level rows that only reading helps with: random names for what is copied, and things in other places."
+    pool, c = name_pool(episodes), self.config
+    rows = [r for e in episodes for r in transitions(e) if r['role'] == 'high'] if c.readings else []
+    copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
+    moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
+    return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
 # %% ../nbs/16_train.ipynb #c025
 @patch

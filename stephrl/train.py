@@ -79,7 +79,7 @@ PRESETS = dict(
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
-PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, detours=1, collect=120,
+PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 

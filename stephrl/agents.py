@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note', 'low_choices',
-           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_prompt', 'fit_history',
-           'Flat', 'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
+           'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_prompt', 'Flat',
+           'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
 import json, os, random, shutil, tempfile
@@ -177,10 +177,6 @@ def fit_prompt(policy, # whose context has to hold the prompt; without a known c
         if n == 0 or room is None or len(prompt) <= room: return prompt                       # no token is shorter than a character
         if (excess := len(policy.tokenizer(prompt, add_special_tokens=False).input_ids) - room) <= 0: return prompt
         n -= max(1, min(n, excess//200))
-
-def fit_history(policy, description:str, history:list, observation:Observation, window:int|None=None)->str:
-    "The flat prompt, as long as it fits."
-    return fit_prompt(policy, flat_header(description), history, observation, 'Action:', window)
 
 class Flat(Agent):
     "No hierarchy and no notes: every action is chosen from the task and the past, all of it (`window=None`) or the last steps."

@@ -7,7 +7,7 @@ __all__ = ['ASK', 'high_head', 'low_head', 'HistoryHRL', 'NoNotes', 'wanted_head
            'return_rows', 'history_rows', 'no_note_rows']
 
 # %% ../nbs/12b_baselines.ipynb #c003
-from .agents import MALFORMED, Act, Agent, Ask, Begin, Flat, StepHRL, fit_history, fit_prompt, low_action, low_choices, register_agent
+from .agents import MALFORMED, Act, Agent, Ask, Begin, Flat, StepHRL, fit_prompt, low_action, low_choices, register_agent
 from .episode import Episode
 from .prompts import flat_header, flat_target, high_prompt, high_target, low_prompt, low_target, one_line, parse_high, parse_low
 
@@ -82,16 +82,16 @@ for _cls in (HistoryHRL, NoNotes, ReturnConditioned): register_agent(_cls)   # `
 def _row(ep, role, prompt, target): return dict(task=ep.task, role=role, prompt=prompt, target=target)
 
 def flat_rows(ep:Episode, policy=None, # whose context has to hold the prompts; None: everything fits
-              window:int|None=None)->list[dict]: # role, task, prompt, target: one a step
-    "What `Flat` reads and should write."
-    history = [(s.observation, s.action) for s in ep.steps]
-    return [_row(ep, 'flat', fit_history(policy, ep.description, history[:t], s.observation, window), flat_target(s.action)) for t, s in enumerate(ep.steps)]
+              window:int|None=None, head:str|None=None # of the prompts; None: that of `Flat`
+             )->list[dict]: # role, task, prompt, target: one a step
+    "What `Flat` reads and should write. An action that could not be read teaches nothing."
+    history, head = [(s.observation, s.action) for s in ep.steps], head or flat_header(ep.description)
+    return [_row(ep, 'flat', fit_prompt(policy, head, history[:t], s.observation, 'Action:', window), flat_target(s.action)) for t, s in enumerate(ep.steps) if s.action != MALFORMED]
 
 def return_rows(ep:Episode, # of any score
                 policy=None, window:int|None=None)->list[dict]: # one a step
-    "What `ReturnConditioned` reads, asked for what this episode was worth, and should write. Actions that could not be read teach nothing."
-    history, head = [(s.observation, s.action) for s in ep.steps], wanted_head(ep.description, ep.score)
-    return [_row(ep, 'flat', fit_prompt(policy, head, history[:t], s.observation, 'Action:', window), flat_target(s.action)) for t, s in enumerate(ep.steps) if s.action != MALFORMED]
+    "What `ReturnConditioned` reads, asked for what this episode was worth, and should write."
+    return flat_rows(ep, policy, window, wanted_head(ep.description, ep.score))
 
 def history_rows(ep:Episode, # annotated
                  policy=None, window:int|None=None)->list[dict]: # one a step, and one a subtask

@@ -8,7 +8,6 @@ __all__ = ['expert_name', 'play_expert', 'misstep', 'demonstrate', 'demo_jobs', 
 
 # %% ../nbs/06_demos.ipynb #c003
 import os, random, signal, threading, warnings
-from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial

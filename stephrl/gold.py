@@ -8,12 +8,12 @@ __all__ = ['LEFT_OUT', 'QUICK', 'FEWER_SEEN', 'SHIFT', 'scienceworld_panel', 'sh
 
 # %% ../nbs/06a_gold.ipynb #c003
 import argparse, json, re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from tqdm.auto import tqdm
 from .demos import in_order, play_expert
-from .env import PANELS, EnvError, Suite, env_class, load_suite, make_env, save_suite, suite_names
+from .env import PANELS, EnvError, Suite, env_class, load_suite, make_env, save_suite
 
 # %% ../nbs/06a_gold.ipynb #c005
 LEFT_OUT = ('inclined-plane-determine-angle', 'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces',

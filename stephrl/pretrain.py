@@ -20,7 +20,7 @@ from .env import load_suite
 from .episode import Episode, read_episodes
 from .evaluate import save_json
 from .limits import check_limits
-from .policy import Policy, backbone_folder
+from .policy import Policy
 from .prompts import one_line, observation_fields
 from .rename import drill, name_pool, rename
 from .training import Encoded, TrainConfig, Trainer

@@ -12,23 +12,19 @@ from .agents import MALFORMED, Act, Agent, AgentError, Ask, register_agent
 from .decoding import Generation
 from .episode import Episode
 from .interrupts import uninterrupted
+from .llm_annotate import chat_client
 from .prompts import about_tokens, one_line
 
 # %% ../nbs/12c_react.ipynb #c005
 class ChatModel:
     "A model behind an endpoint. Raises `AgentError` where it cannot be reached."
     def __init__(self, model:str, # its name at the endpoint
-                 base_url:str|None=None, # None: OPENAI_BASE_URL, or OpenAI itself
-                 api_key:str|None=None, # None: OPENAI_API_KEY; an endpoint at a base_url may do without
+                 base_url:str|None=None, api_key:str|None=None, # as in `stephrl.llm_annotate.chat_client`
                  parallel:int=8, # questions at the same time
                  timeout:float=600., # seconds for one of them
                  stop:list|None=None # texts that end an answer
                 ):
-        with uninterrupted(): from openai import OpenAI
-        at = base_url or os.environ.get('OPENAI_BASE_URL')
-        key = api_key or os.environ.get('OPENAI_API_KEY') or ('none' if at else None)
-        if key is None: raise AgentError('no chat model can be asked: set OPENAI_BASE_URL to an endpoint such as http://localhost:8000/v1, or OPENAI_API_KEY')
-        self.client, self.called, self.parallel, self.stop = OpenAI(base_url=at, api_key=key, timeout=timeout), model, parallel, stop
+        self.client, self.called, self.parallel, self.stop = chat_client(base_url, api_key, timeout), model, parallel, stop
 
     def ask(self, prompt:str, max_new_tokens:int, temperature:float, seed:int)->Generation:
         "One question. Tokens are the endpoint's own count, where it tells."

@@ -8,10 +8,10 @@ __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_or
            'memory_of', 'copying', 'made_up', 'rearranged', 'other_wishes']
 
 # %% ../nbs/07b_rename.ipynb #c003
-import json, random, re
+import random, re
 from itertools import permutations
 from dataclasses import dataclass, replace
-from .episode import Episode, Observation, Step, Subtask, from_dict, to_dict
+from .episode import Episode, from_dict, to_dict
 from .prompts import progress_prompt, progress_target
 
 # %% ../nbs/07b_rename.ipynb #c005

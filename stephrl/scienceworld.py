@@ -12,7 +12,7 @@ from functools import reduce
 from importlib.metadata import version
 from fastcore.basics import patch
 from py4j.java_gateway import GatewayClient, GatewayConnection, GatewayParameters, JavaGateway, launch_gateway
-from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError, is_fatal_error
+from py4j.protocol import Py4JError, Py4JJavaError, is_fatal_error
 from scienceworld.constants import ID2TASK, JAR_PATH
 from .env import EnvDied, EnvError, nearest
 from .episode import Observation

@@ -11,9 +11,8 @@ __all__ = ['OUTCOMES', 'visible', 'marked_words', 'marked_lines', 'is_new_room',
 import gzip, json, math, re
 from difflib import SequenceMatcher
 from itertools import accumulate
-from statistics import median
-from .episode import Call, Episode, Observation, Step, Subtask
-from .prompts import (about_tokens, unfolded, flat_header, flat_prompt, high_prompt, high_target, history_lines, low_prompt,
+from .episode import Call, Episode, Observation
+from .prompts import (about_tokens, unfolded, flat_header, high_prompt, high_target, history_lines, low_prompt,
                              low_target, observation_fields, progress_prompt, progress_target)
 
 # %% ../nbs/15_view_model.ipynb #c009

@@ -33,6 +33,7 @@ class System:
     about: str                        # what it is, in a few words
     make: Callable                    # (Run, folder) -> Agent, trained; resumable
     decoding: str = 'free'
+    needs: str|None = None            # a variable of the environment without which it is left out
 
 WINDOW = 8 # past steps that the agents with a window see
 
@@ -84,6 +85,7 @@ def weighted_rows(run:Run)->list[dict]:
     draw = Random(run.config.seed)
     return [r for e in whole(run) for r in to_rows([e]) if draw.random() < e.score/100]
 
+# %% ../nbs/16a_compare.ipynb #c009
 def told_returns(run:Run, folder:Path):
     "Demonstrations and its own episodes of every score, each with its score in front."
     if not (folder/'agent').exists():
@@ -109,6 +111,7 @@ def asked(run:Run, folder:Path):
     "A chat model that nobody has trained, with one demonstration of the same kind before its eyes."
     return load_agent('react', examples=[example(e) for e in {e.task: e for e in reversed(run.learnable()[0])}.values()], train_ids=run.known_ids())
 
+# %% ../nbs/16a_compare.ipynb #c011
 def reinforced(run:Run, folder:Path):
     "The run's own RL stage."
     run.collected()
@@ -122,7 +125,7 @@ SYSTEMS = {
     'history-window': System(f'hierarchy, the last {WINDOW} steps in place of notes', taught(HistoryHRL, history_rows, window=WINDOW)),
     'no-notes': System('hierarchy, no notes and no history', taught(NoNotes, no_note_rows)),
     'return': System(f'no hierarchy, the last {WINDOW} steps, told the score', told_returns),
-    'react': System('ReAct: a chat model, not trained', asked),
+    'react': System('ReAct: a chat model, not trained', asked, needs='STEPHRL_CHAT_MODEL'),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
@@ -131,7 +134,7 @@ SYSTEMS = {
     'oracle': System('STEP-HRL, cloning, notes written by rules (ablation)', lambda run, folder: load_agent(run.path('agents', 'clone'), oracle_progress=True)),
 }
 
-# %% ../nbs/16a_compare.ipynb #c009
+# %% ../nbs/16a_compare.ipynb #c013
 def unevenness(episodes:list)->float: # tokens squared
     "How much the prompt tokens of a step vary within an episode: the mean of the episodes' variances."
     return float(np.mean([np.var([sum(c.prompt_tokens for c in s.calls) for s in e.steps]) for e in episodes if e.steps] or [0.]))
@@ -149,8 +152,8 @@ def compare(config:Config, # decides data, backbone, budget, panel
     run.demonstrations(), run.annotated(), run.tables(), run.cloned()
     for name in names or list(SYSTEMS):
         system, file = SYSTEMS[name], out/name/'result.json'
-        if not names and name == 'react' and not file.exists() and 'STEPHRL_CHAT_MODEL' not in os.environ:
-            say(f'\n{name}: left out, STEPHRL_CHAT_MODEL names no chat model')
+        if not names and system.needs and system.needs not in os.environ and not file.exists():
+            say(f'\n{name}: left out, {system.needs} is not set')
             continue
         say(f'\n{name}: {system.about}')
         if not file.exists():

@@ -164,7 +164,7 @@ def made_up(pool:list[str], draw:random.Random)->str: # 'dove jar'
     return ' '.join(draw.sample(words, min(len(words), draw.randint(1, 3))))
 
 # %% ../nbs/07b_rename.ipynb #c034
-def rearranged(row:dict, # a high-level transition: nothing has been done yet in its subtask
+def rearranged(row:dict, # a transition of the high or the low level
                seed:int=0
               )->dict|None: # None where nothing can change places
     "The row with the names of movable classes permuted in the room's text alone."
@@ -173,9 +173,10 @@ def rearranged(row:dict, # a high-level transition: nothing has been done yet in
     draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), seen
     for c in name_classes(row['env']):
         words = sorted(set(c.find().findall(seen)))
-        if not c.moves or len(words) < 3: continue               # where two are left of three, one has been used already
-        swap = dict(zip(words, draw.sample(words, len(words))))
-        seen = c.find().sub(lambda m: swap[m[1]], seen)
+        if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
+        free = [w for w in words if w not in c.find().findall(noted[1] if (noted := re.search(r'\nProgress: (.*)', head)) else '')]
+        swap = dict(zip(free, draw.sample(free, len(free))))
+        seen = c.find().sub(lambda m: swap.get(m[1], m[1]), seen)
     return row | dict(prompt=head + room + seen + tail) if seen != before else None
 
 # %% ../nbs/07b_rename.ipynb #c037

@@ -55,7 +55,7 @@ class Config:
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
-    readings: int = 0                    # copies of every high-level row under other names or with things in other places, see `stephrl.rename.copying` and `rearranged`
+    readings: int = 0                    # copies of rows under other names (high level) or with things in other places (both levels), see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
@@ -71,7 +71,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, collect=45,
+    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, readings=1, collect=45,
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
@@ -270,6 +270,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
         out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
+# %% ../nbs/16_train.ipynb #c026
 @patch
 def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
@@ -283,14 +284,14 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "High-level rows that only reading helps with: random names for what is copied, and things in other places."
+    "Rows that only reading helps with: random names for what the high level copies, and things in other places for both levels."
     pool, c = name_pool(episodes), self.config
-    rows = [r for e in episodes for r in transitions(e) if r['role'] == 'high'] if c.readings else []
-    copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
+    rows = [r for e in episodes for r in transitions(e) if r['role'] != 'progress'] if c.readings else []
+    copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
-# %% ../nbs/16_train.ipynb #c025
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Progress rows of the same steps, had something else been looked for."
@@ -308,7 +309,7 @@ def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
     if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
     return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
 
-# %% ../nbs/16_train.ipynb #c027
+# %% ../nbs/16_train.ipynb #c029
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -327,7 +328,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c029
+# %% ../nbs/16_train.ipynb #c031
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -357,7 +358,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c031
+# %% ../nbs/16_train.ipynb #c033
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -373,7 +374,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c033
+# %% ../nbs/16_train.ipynb #c035
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
@@ -394,7 +395,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c035
+# %% ../nbs/16_train.ipynb #c037
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -417,7 +418,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c037
+# %% ../nbs/16_train.ipynb #c039
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -429,7 +430,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c039
+# %% ../nbs/16_train.ipynb #c041
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

@@ -1,0 +1,78 @@
+"""The agents of the package: trained, measured where they have never been, and put into the package.
+
+    python benchmarks/tiny.py --out runs/tiny --write results/tiny.json [--ship]
+    ALFWORLD_DATA=DIR python benchmarks/tiny.py --preset tiny-alfworld --out runs/tiny-alfworld --write results/tiny_alfworld.json [--ship]
+
+DIR holds json_2.1.1/train. Resumable: what lies in the folder is not done again. Both agents, cloning and cloning + RL, are
+rounded to bfloat16 first, as they are shipped, and these are measured, with free and with valid decoding: `tiny` on `unseen` (test
+variations) and `seen` (dev variations), `tiny-alfworld` on `generated` (floor plans that no published training game uses) and
+`genuine` (published training games of floor plans kept out of training). Which of the two is shipped is decided elsewhere, on
+training variations that are kept out of training.
+"""
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from quick import machine, short, stage_times
+from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
+from stephrl.annotate import get_annotator
+from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
+from stephrl.env import load_suite
+from stephrl.train import Config, run
+
+AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
+
+
+@dataclass(frozen=True)
+class Plan:
+    choose: str             # panel on which one of the two agents is chosen
+    panels: tuple           # on which both are measured
+    better: tuple           # keys of a result that say which is better, in this order
+    data: str = ''          # what stands before the command
+
+
+PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen'), ('score',)),
+         'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), ('success',), 'ALFWORLD_DATA=DIR ')}
+
+
+def rounded(folder, out, name, preset):
+    "The agent as it is shipped: weights in bfloat16, no critics."
+    agent = load_agent(folder)
+    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=agent.train_ids), half=True, made_by=f'python benchmarks/tiny.py --preset {preset} --ship')
+
+
+def played(out, agents, config, suite, decoding):
+    "Results of the agents on a panel, as far as its families were learnt; those that are there already as they are."
+    results, panel = {}, load_suite(suite)
+    for name, folder in agents.items():
+        file = out/'played'/f'{suite}-{decoding}-{AGENTS[name]}.json'
+        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, decoding, out=file, tasks=config.tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
+    return results
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument('--preset', choices=PLANS, default='tiny')
+    ap.add_argument('--out', type=Path, help='default: runs/PRESET')
+    ap.add_argument('--write', type=Path, help='default: results/PRESET.json')
+    ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
+    ap.add_argument('--ship', action='store_true', help='put the agent into the package')
+    a = ap.parse_args()
+    plan, config, out = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset
+    trained = run(config, out)
+    agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset) for name, who in AGENTS.items()}
+    choice = played(out, agents, config, plan.choose, 'free')
+    best = max(choice, key=lambda n: (*(choice[n][k] for k in plan.better), -choice[n]['steps']))
+    rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite in plan.panels for decoding in ('free', 'valid')]
+    shown = [r for _, _, pair in rows for r in pair.values()]
+    save_json(a.write or Path('results')/f'{a.preset.replace("-", "_")}.json', dict(
+        command=f'{plan.data}python benchmarks/tiny.py --preset {a.preset}', config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
+        machine=machine(), **stage_times(out), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
+        rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
+    print(markdown(table(shown), index=False))
+    if a.ship: print(rounded(agents[best], SHIPPED/a.preset, a.preset, a.preset), f'is the agent of {best}')
+
+
+if __name__ == '__main__':
+    main()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
-           'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'drill', 'teaches_copying',
-           'memory_of', 'copying', 'made_up', 'rearranged', 'other_wishes']
+           'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'made_up', 'drill',
+           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -117,15 +117,22 @@ def room_names(episodes:list[Episode])->list[str]: # sorted
     "The rooms that stand in these episodes."
     return sorted({a or b for e in episodes for s in e.steps for a, b in ROOM.findall(s.observation.look)})
 
+def made_up(pool:list[str], draw:random.Random)->str: # 'dove jar'
+    "A name that no pool holds: one to three of its words, mixed."
+    words = sorted({w for n in pool for w in n.split()})
+    return ' '.join(draw.sample(words, min(len(words), draw.randint(1, 3))))
+
 def drill(ep:Episode, # annotated; it is not changed
           pool:list[str], # names to draw from
           seed:int=0,
-          rooms:list[str]=() # names of rooms to be swapped among each other
+          rooms:list[str]=(), # names of rooms to be swapped among each other
+          nobodys:float=0. # how often a thing gets a name that no pool holds, see `made_up`
          )->tuple[Episode, set[str]]: # the drilled copy, and its new names
     "The episode with random names and numbers wherever a subtask mentions one."
     draw = random.Random(f'drill/{ep.id}/{seed}')
     old = mentioned(ep, pool)
     new = dict(zip(old, draw.sample(pool, len(old)))) | dict(zip(rooms, draw.sample(rooms, len(rooms))))
+    if nobodys: new |= {n: made_up(pool, draw) for n in old if draw.random() < nobodys}
     number = renumbering(ep, draw)
     find = re.compile(r'\b(' + '|'.join(map(re.escape, sorted(new, key=len, reverse=True))) + r')\b') if new else None
     def text(s):
@@ -157,11 +164,6 @@ def copying(row:dict, # a transition
     new = {n: draw.choice((draw.choice(pool), made_up(pool, draw))) for n in old}
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
-
-def made_up(pool:list[str], draw:random.Random)->str: # 'dove jar'
-    "A name that no pool holds: one to three of its words, mixed."
-    words = sorted({w for n in pool for w in n.split()})
-    return ' '.join(draw.sample(words, min(len(words), draw.randint(1, 3))))
 
 # %% ../nbs/07b_rename.ipynb #c034
 def rearranged(row:dict, # a transition of the high or the low level

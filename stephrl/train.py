@@ -72,7 +72,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=1, readings=1, collect=45,
+    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, collect=45,
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
@@ -83,7 +83,7 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240,
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6,
                           clone=TrainConfig(max_tokens=24_000_000, batch_tokens=1024, lr=1e-3),
                           rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
 
@@ -282,7 +282,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     for i in range(self.config.drills):
         for n, e in enumerate(episodes):
             for high in (False, True):                                      # only the high level may be drilled with other rooms
-                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else ())
+                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else (), nobodys=.5)
                 out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 

@@ -250,7 +250,7 @@ def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
     files = self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet')
-    with self.stage('transitions') as todo:
+    with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
             for rows, file in zip((self.augmented(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)

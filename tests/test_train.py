@@ -107,7 +107,7 @@ def test_what_was_removed_is_made_again(smoke, tmp_path, capsys):
     shutil.copytree(out, again)
     (again/'agents'/'rl'/'agent.json').rename(again/'agents'/'.rl.half-written')
     shutil.rmtree(again/'agents'/'rl')
-    (again/'results.json').unlink()
+    (again/'results.json').unlink(), (again/'transitions'/'expert.parquet').unlink()
     assert main(['train', '--config', 'smoke', '--out', str(again)]) == 0
     assert same(weights(out/'agents'/'rl'), weights(again/'agents'/'rl')) and (again/'results.json').exists()
     assert (again/'demos.jsonl').read_bytes() == (out/'demos.jsonl').read_bytes()

@@ -24,6 +24,7 @@ from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder
+from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
 from .rename import copying, drill, name_pool, other_wishes, rearranged, rename, room_names, teaches_copying
@@ -64,6 +65,7 @@ class Config:
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
     temperature: float = .7              # of these
+    relabel: bool = False                # are their notes corrected by the annotator before they are learnt from (as DAgger asks its expert)?
     rl: IQLConfig = field(default_factory=IQLConfig)
     step_limit: int = 50                 # actions an agent gets
     decoding: str = 'free'               # in evaluation; 'valid': actions are picked from the environment's list
@@ -73,9 +75,9 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_200_000, batch_tokens=1024, lr=1e-3),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -380,6 +382,23 @@ def collected(self:Run)->list[Episode]:
 
 # %% ../nbs/16_train.ipynb #c035
 @patch
+def played(self:Run)->list[Episode]:
+    "The collected episodes, without what crashed."
+    return [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
+
+@patch
+def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
+    "What is learnt from episodes of the agent itself; with `relabel` its notes are what the annotator would have written in its place."
+    annotator, out = get_annotator(self.config.env), []
+    for e in episodes:
+        for r in transitions(e):
+            if r['role'] == 'progress' and self.config.relabel:
+                s = e.steps[r['t']]
+                r['target'] = progress_target(annotator.update(e.subtask_of(r['t']).name, s.progress, s.action, e.observation_after(r['t'])))
+            out.append(r)
+    return out
+
+@patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
     c, folder, file = self.config, self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet')
@@ -387,9 +406,8 @@ def reinforced(self:Run, on_log=None)->StepHRL:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
-                played = [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
                 if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
-                save_dataset(to_dataset(self.augmented(learn) + to_rows(played)), file)
+                save_dataset(to_dataset(self.augmented(learn) + self.own_rows(self.played())), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))

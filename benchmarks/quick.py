@@ -38,6 +38,10 @@ def stage_times(folder):  # of a run
     return dict(seconds={n: round(s, 1) for n, s in seconds.items()}, minutes=round(sum(seconds.values())/60, 2))
 
 
+def scores(run):  # of every episode, both agents
+    return [[e['score'] for e in r['per_episode']] for r in run['agents'].values()]
+
+
 def train(out, preset, seed, first):
     folder = out/f'seed{seed}'
     if seed and not (folder/'demos.jsonl').exists():
@@ -80,7 +84,8 @@ def main():
     ap.add_argument('--seeds', type=int, default=3)
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
-    ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported, and it counts as one more training')
+    ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported, and it counts as one more training where its episodes went otherwise')
+    ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
@@ -89,14 +94,16 @@ def main():
     dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
     timed = a.timed or a.out/'seed0'
     if json.loads((timed/'config.json').read_text()) != runs[0]['config']: raise SystemExit(f'{timed}: a run with other settings than {a.out}/seed0')
-    if a.timed: runs.append(json.loads((timed/'results.json').read_text()))  # it counts like the others: what is timed is not left out
+    if a.timed:
+        another = json.loads((timed/'results.json').read_text())
+        if scores(another) != scores(runs[0]): runs.append(another)         # it counts like the others, unless it is the first seed's training over again
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     result = dict(
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
                           *(['--timed', 'DIR'] if a.timed else []), *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
         machine=machine(),
         seconds_of='the first seed' if a.timed is None else 'another run of the first seed, nothing else running',
-        **stage_times(timed),
+        **stage_times(timed), remark=a.remark,
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],

@@ -17,8 +17,8 @@ from pathlib import Path
 from quick import machine, short, stage_times
 from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
-from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
 from stephrl.env import load_suite
+from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
 from stephrl.train import Config, run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
@@ -28,12 +28,11 @@ AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
 class Plan:
     choose: str             # panel on which one of the two agents is chosen
     panels: tuple           # on which both are measured
-    better: tuple           # keys of a result that say which is better, in this order
     data: str = ''          # what stands before the command
 
 
-PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen'), ('score',)),
-         'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), ('success',), 'ALFWORLD_DATA=DIR ')}
+PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen')),
+         'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), 'ALFWORLD_DATA=DIR ')}
 
 
 def rounded(folder, out, name, preset):
@@ -63,7 +62,7 @@ def main():
     trained = run(config, out)
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset) for name, who in AGENTS.items()}
     choice = played(out, agents, config, plan.choose, 'free')
-    best = max(choice, key=lambda n: (*(choice[n][k] for k in plan.better), -choice[n]['steps']))
+    best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
     rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite in plan.panels for decoding in ('free', 'valid')]
     shown = [r for _, _, pair in rows for r in pair.values()]
     save_json(a.write or Path('results')/f'{a.preset.replace("-", "_")}.json', dict(

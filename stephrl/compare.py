@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'SYSTEMS', 'System', 'episodes_to_learn', 'cloned_on', 'taught', 'cloned_on_with', 'won_rows',
-           'weighted_rows', 'told_returns', 'one_model_per_role', 'asked', 'reinforced', 'unevenness', 'compare',
-           'comparison_table']
+           'weighted_rows', 'told_returns', 'one_model_per_role', 'asked', 'unevenness', 'compare', 'comparison_table']
 
 # %% ../nbs/16a_compare.ipynb #c003
 import json, os
@@ -64,7 +63,6 @@ def cloned_on_with(own:Callable)->Callable: # own: Run -> rows of its own episod
     "The clone, cloned on with the budget of RL's policy, on demonstrations and episodes mixed as for RL, but without critics."
     def make(run, folder):
         if not (folder/'agent').exists():
-            run.collected()
             policy, c = load_agent(run.path('agents', 'clone')).policy, run.config
             budget = replace(c.rl.policy, max_tokens=c.rl.policy.max_tokens or c.clone.max_tokens)
             rows = run.augmented(run.learnable()[0]) + own(run)
@@ -86,7 +84,6 @@ def weighted_rows(run:Run)->list[dict]:
 def told_returns(run:Run, folder:Path):
     "Demonstrations and its own episodes of every score, each with its score in front."
     if not (folder/'agent').exists():
-        run.collected()
         policy = run.backbone()
         rows = [r for e in episodes_to_learn(run) + run.played() for r in return_rows(e, policy, WINDOW)]
         cloned_on(run, folder, policy, rows, run.config.clone, lambda p: ReturnConditioned(p, window=WINDOW, train_ids=run.known_ids()))
@@ -110,11 +107,6 @@ def asked(run:Run, folder:Path):
     return load_agent('react', examples=[example(e) for e in {e.task: e for e in reversed(run.learnable()[0])}.values()], train_ids=run.known_ids())
 
 # %% ../nbs/16a_compare.ipynb #c011
-def reinforced(run:Run, folder:Path):
-    "The run's own RL stage."
-    run.collected()
-    return run.reinforced()
-
 SYSTEMS = {
     'random': System('random valid actions', lambda run, folder: load_agent('random'), 'valid'),
     'flat': System('no hierarchy, full history', taught(Flat, flat_rows)),
@@ -128,7 +120,7 @@ SYSTEMS = {
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
     'weighted': System('STEP-HRL, cloning + cloning of its own episodes, weighted by score', cloned_on_with(weighted_rows)),
-    'rl': System('STEP-HRL, cloning + IQL', reinforced),
+    'rl': System('STEP-HRL, cloning + IQL', lambda run, folder: run.reinforced()),
     'oracle': System('STEP-HRL, cloning, notes written by rules (ablation)', lambda run, folder: load_agent(run.path('agents', 'clone'), oracle_progress=True)),
 }
 

@@ -384,7 +384,7 @@ def collected(self:Run)->list[Episode]:
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
-    return [e for e in read_episodes(self.path('collected.jsonl')) if e.steps and not e.error]
+    return [e for e in self.collected() if e.steps and not e.error]
 
 @patch
 def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
@@ -401,13 +401,13 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
-    c, folder, file = self.config, self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet')
+    c, folder, file, played = self.config, self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet'), self.played()
     with self.stage('rl', folder) as todo:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
                 if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
-                save_dataset(to_dataset(self.augmented(learn) + self.own_rows(self.played())), file)
+                save_dataset(to_dataset(self.augmented(learn) + self.own_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))

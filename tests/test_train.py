@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from stephrl.cli import main
 from stephrl.episode import read_episodes
 from stephrl.train import Config, Run
+from stephrl.transitions import transitions
 
 ENV = os.environ | dict(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')   # one thread here and there: then sums have the same order
 PATIENCE = int(os.environ.get('STEPHRL_PATIENCE', 60))*5
@@ -107,10 +108,20 @@ def test_what_was_removed_is_made_again(smoke, tmp_path, capsys):
     shutil.copytree(out, again)
     (again/'agents'/'rl'/'agent.json').rename(again/'agents'/'.rl.half-written')
     shutil.rmtree(again/'agents'/'rl')
-    (again/'results.json').unlink(), (again/'transitions'/'expert.parquet').unlink()
+    for f in (again/'results.json', again/'transitions'/'expert.parquet'): f.unlink()
     assert main(['train', '--config', 'smoke', '--out', str(again)]) == 0
     assert same(weights(out/'agents'/'rl'), weights(again/'agents'/'rl')) and (again/'results.json').exists()
     assert (again/'demos.jsonl').read_bytes() == (out/'demos.jsonl').read_bytes()
+
+
+def test_only_the_notes_of_own_episodes_are_relabelled(smoke):
+    run = Run(Config.of('smoke'), smoke[0])
+    episode = {e.id: e for e in run.played()}
+    plain, rows = [r for e in run.played() for r in transitions(e)], run.own_rows(run.played())
+    changed = [(p, r) for p, r in zip(plain, rows, strict=True) if p != r]
+    assert changed and all(p['role'] == 'progress' and p | dict(target=r['target']) == r for p, r in changed)
+    refused = [r['target'] for r in rows if r['role'] == 'progress' and episode[r['episode']].observation_after(r['t']).text.startswith('No known action')]
+    assert refused and all('was not understood' in t for t in refused)
 
 
 # ---- wrong words: one line, the nearest right ones, status 1

@@ -157,6 +157,10 @@ def compare(config:Config, # decides data, backbone, budget, panel
 
 def comparison_table(result:dict # of `compare`
                     )->pd.DataFrame:
-    "The rows with intervals, tokens and seconds."
-    return pd.DataFrame([{'system': r['about'], 'decoding': r['decoding'], 'episodes': r['episodes'], 'score': r['score'], 'low': interval(r)[0], 'high': interval(r)[1], 'tokens a step': r['tokens_per_step']['mean'], 'p95': r['tokens_per_step']['p95'],
-                          'variance of prompts in an episode': r['unevenness'], 'seconds an episode': r['seconds']/max(1, r['episodes'] - r['episodes_before']), 'crashes': r['crashes']} for r in result['rows'].values()])
+    "The rows with intervals, tokens, and seconds: the whole time by the number of steps or episodes, many of which are played at once."
+    def row(r):
+        (low, high), each = interval(r), r['seconds']/max(1, r['episodes'] - r['episodes_before'])
+        return {'system': r['about'], 'decoding': r['decoding'], 'episodes': r['episodes'], 'score': r['score'], 'low': low, 'high': high,
+                'tokens a step': r['tokens_per_step']['mean'], 'p95': r['tokens_per_step']['p95'], 'variance of prompts in an episode': r['unevenness'],
+                'seconds a step': each/max(1, r['steps']), 'seconds an episode': each, 'crashes': r['crashes']}
+    return pd.DataFrame(map(row, result['rows'].values()))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
            'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'made_up', 'drill',
-           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes']
+           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes', 'other_moments']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -199,4 +199,22 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             swap = lambda text: find.sub(lambda m: {old[1]: new, new: old[1]}.get(m[1], m[1]), text)
             subtask, note = swap(name), swap(s.progress)
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
+    return out
+
+# %% ../nbs/07b_rename.ipynb #c040
+def other_moments(ep:Episode, # annotated; it is not changed
+                  annotator, # an `Annotator`: writes the notes
+                  seed:int=0,
+                  often:float=.5 # how often each of the three is changed
+                 )->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
+    "Notes of the same actions, had the note before, what was carried, or the number in the answer been others; nothing for a step where none of them was changed."
+    draw, out = random.Random(f'moment/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
+    carried = sorted({s.observation.inventory for s in ep.steps})
+    for t, s in enumerate(ep.steps):
+        subtask, after = ep.subtask_of(t), ep.observation_after(t)
+        note, seen = s.progress, after
+        if draw.random() < often: note = draw.choice([s.progress for s in ep.steps[subtask.start:subtask.end]])
+        if draw.random() < often: seen = replace(seen, inventory=draw.choice(carried))
+        if draw.random() < often and ep.env not in _counted: seen = replace(seen, text=NUMBER.sub(lambda m: str(draw.randrange(-60, 400)), seen.text))
+        if (note, seen) != (s.progress, after): out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(annotator.update(subtask.name, note, s.action, seen))))
     return out

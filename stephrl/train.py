@@ -27,7 +27,7 @@ from .policy import Policy, backbone_folder
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_wishes, rearranged, rename, room_names, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, rename, room_names, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -59,6 +59,7 @@ class Config:
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     readings: int = 0                    # copies of rows under other names (high level) or with things in other places (both levels), see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
+    moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -262,10 +263,10 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 
 @patch
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes and detours."
+    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments and detours."
     c, every = self.config, episodes + self.renamed(episodes)
     high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.detours(every)
+    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -299,14 +300,24 @@ def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 # %% ../nbs/16_train.ipynb #c027
 @patch
-def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Progress rows of the same steps, had something else been looked for."
+def other_notes(self:Run, episodes:list[Episode], ask, times:int)->list[dict]: # rows
+    "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives."
     annotator, out = get_annotator(self.config.env), []
-    for i in range(self.config.wishes):
+    for i in range(times):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
-            out += [row[t] | dict(prompt=p, target=target) for t, p, target in other_wishes(e, annotator, i) if t in row]
+            out += [row[t] | dict(prompt=p, target=target) for t, p, target in ask(e, annotator, i) if t in row]
     return out
+
+@patch
+def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Had something else been looked for."
+    return self.other_notes(episodes, other_wishes, self.config.wishes)
+
+@patch
+def moments(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Had something else been noted, carried or read."
+    return self.other_notes(episodes, other_moments, self.config.moments)
 
 @patch
 def detours(self:Run, episodes:list[Episode])->list[dict]: # rows

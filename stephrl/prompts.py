@@ -9,6 +9,7 @@ __all__ = ['ROLES', 'DONE', 'CONTINUE', 'one_line', 'observation_fields', 'high_
 
 # %% ../nbs/05_prompts.ipynb #c003
 import re
+from functools import lru_cache
 from .episode import Observation
 
 # %% ../nbs/05_prompts.ipynb #c004
@@ -21,6 +22,7 @@ def one_line(text:str)->str:
     "`text` with every run of white space, line breaks included, made one blank."
     return ' '.join(text.split())
 
+@lru_cache(8192) # one text stands in many prompts
 def _field(name, text):
     lines = _lines(text) or ['-']
     return f'{name}: ' + '\n '.join(lines)

@@ -10,8 +10,9 @@ __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_or
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
 from itertools import permutations
-from dataclasses import dataclass, replace
-from .episode import Episode, from_dict, to_dict
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from .episode import Episode
 from .prompts import progress_prompt, progress_target
 
 # %% ../nbs/07b_rename.ipynb #c005
@@ -87,12 +88,14 @@ def rename(ep:Episode, # raw or annotated; it is not changed
     return _mapped(ep, text, renamed=seed)
 
 def _mapped(ep, text, **meta): # a copy with `text` applied to every text that an agent may read or write
+    text = cache(text)                                                     # most of them stand there several times
     def walk(x):
         if isinstance(x, str): return text(x)
         if isinstance(x, list): return [walk(v) for v in x]
-        return {k: walk(v) for k, v in x.items()} if isinstance(x, dict) else x
+        if isinstance(x, dict): return {k: walk(v) for k, v in x.items()}
+        return replace(x, **{f.name: walk(getattr(x, f.name)) for f in fields(x)}) if is_dataclass(x) else x
     keep = dict(env=ep.env, version=ep.version, task=ep.task, variation=ep.variation, split=ep.split, source=ep.source)
-    return replace(from_dict(walk(to_dict(ep))), **keep, meta={**ep.meta, **meta})
+    return replace(walk(ep), **keep, meta={**ep.meta, **meta})
 
 # %% ../nbs/07b_rename.ipynb #c025
 THING = re.compile(r'\b(?:an?|containing|called) (?!a |an |the |substance |nothing)((?:[a-z]+ ){0,2}[a-z]+)(?=\s*[,.()\n;]|$)|\b(unknown substance [A-Z])\b')

@@ -14,7 +14,7 @@ from typing import get_type_hints
 import torch
 from fastcore.basics import patch
 from .alfworld import TYPES as ALFWORLD_TYPES
-from .annotate import annotate_file, get_annotator
+from .annotate import annotate, annotate_file, get_annotator
 from .agents import StepHRL, load_agent, save_agent
 from .bc import clone, imitation
 from .demos import collect_demos
@@ -76,7 +76,7 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, moments=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=2048, lr=1.4e-3),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
@@ -265,8 +265,13 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments and detours."
     c, every = self.config, episodes + self.renamed(episodes)
-    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
+    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(self.under_other_names(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
     return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
+
+@patch
+def under_other_names(self:Run, episode:Episode, seed)->Episode:
+    "A renamed copy, annotated anew: the annotator names two paints in one order, and renaming alone would turn it around."
+    return annotate(rename(episode, seed), get_annotator(self.config.env))
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -274,7 +279,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
     c, out = self.config, []
     for t in c.tasks:
         mine = [e for e in episodes if e.task == t]
-        out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
+        out += [self.under_other_names(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
 # %% ../nbs/16_train.ipynb #c026
@@ -417,7 +422,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
-                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
+                if c.at_least or c.drills: learn = [self.under_other_names(e, f'{c.seed}/rl') for e in learn]
                 save_dataset(to_dataset(self.augmented(learn) + self.own_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy

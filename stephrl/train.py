@@ -14,7 +14,7 @@ from typing import get_type_hints
 import torch
 from fastcore.basics import patch
 from .alfworld import TYPES as ALFWORLD_TYPES
-from .annotate import annotate, annotate_file, get_annotator
+from .annotate import annotate_file, get_annotator, segmented
 from .agents import StepHRL, load_agent, save_agent
 from .bc import clone, imitation
 from .demos import collect_demos
@@ -270,8 +270,11 @@ def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def under_other_names(self:Run, episode:Episode, seed)->Episode:
-    "A renamed copy, annotated anew: the annotator names two paints in one order, and renaming alone would turn it around."
-    return annotate(rename(episode, seed), get_annotator(self.config.env))
+    "A renamed copy, whose subtasks the annotator would name as they are now named: it says two paints in one order, and the expert pours them in that order; a copy that turns them around teaches nothing but doubt."
+    for i in range(20):
+        copy = rename(episode, f'{seed}/{i}')
+        if [g.name for g in segmented(copy, get_annotator(self.config.env))] == [g.name for g in copy.subtasks]: break
+    return copy
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -282,7 +285,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
         out += [self.under_other_names(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
-# %% ../nbs/16_train.ipynb #c026
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
@@ -303,7 +306,7 @@ def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
-# %% ../nbs/16_train.ipynb #c027
+# %% ../nbs/16_train.ipynb #c028
 @patch
 def other_notes(self:Run, episodes:list[Episode], ask, times:int)->list[dict]: # rows
     "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives."
@@ -331,7 +334,7 @@ def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
     if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
     return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
 
-# %% ../nbs/16_train.ipynb #c029
+# %% ../nbs/16_train.ipynb #c030
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -350,7 +353,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c031
+# %% ../nbs/16_train.ipynb #c032
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -380,7 +383,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c033
+# %% ../nbs/16_train.ipynb #c034
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -396,7 +399,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c035
+# %% ../nbs/16_train.ipynb #c036
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
@@ -433,7 +436,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c037
+# %% ../nbs/16_train.ipynb #c038
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -456,7 +459,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c039
+# %% ../nbs/16_train.ipynb #c040
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -468,7 +471,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c041
+# %% ../nbs/16_train.ipynb #c042
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

@@ -74,14 +74,14 @@ def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
 def rename(ep:Episode, # raw or annotated; it is not changed
            seed:int=0 # another seed gives another permutation
           )->Episode: # every text of it under one renaming; `meta['renamed']` holds the seed
-    "The episode under a random consistent renaming of free names; of two copies one has other numbers, too. Without name classes it comes back as it is."
+    "The episode under a random consistent renaming of free names. Without name classes it comes back as it is."
     classes = name_classes(ep.env)
     if not classes: return ep
     draw, swaps = random.Random(f'{ep.id}/{seed}'), []
     whole = '\n'.join([ep.description, *(g.name for g in ep.subtasks), *(s.action for s in ep.steps)])
     for c in classes:
         if not re.search(c.unless, whole): swaps.append((c.find(), c.draw(draw)))
-    number = renumbering(ep, draw) if draw.random() < .5 else {}
+    number = renumbering(ep, draw)
     def text(s):
         for find, swap in swaps: s = find.sub(lambda m: swap[m[1]], s)
         return NUMBER.sub(lambda m: number.get(m[0], m[0]), s) if number else s

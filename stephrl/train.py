@@ -265,16 +265,14 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments and detours."
     c, every = self.config, episodes + self.renamed(episodes)
-    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(self.under_other_names(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
+    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in self.told_alike(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
+    return [r for e in every for r in self.told_alike(e)] + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
 
 @patch
-def under_other_names(self:Run, episode:Episode, seed)->Episode:
-    "A renamed copy, whose subtasks the annotator would name as they are now named: it says two paints in one order, and the expert pours them in that order; a copy that turns them around teaches nothing but doubt."
-    for i in range(20):
-        copy = rename(episode, f'{seed}/{i}')
-        if [g.name for g in segmented(copy, get_annotator(self.config.env))] == [g.name for g in copy.subtasks]: break
-    return copy
+def told_alike(self:Run, episode:Episode)->list[dict]: # rows
+    "Transitions; without the high level's where the annotator would name the subtasks of this renamed episode otherwise. It says two paints in one order: a copy that turns them around teaches nothing but doubt."
+    alike = [g.name for g in segmented(episode, get_annotator(self.config.env))] == [g.name for g in episode.subtasks]
+    return [r for r in transitions(episode) if alike or r['role'] != 'high']
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -282,7 +280,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
     c, out = self.config, []
     for t in c.tasks:
         mine = [e for e in episodes if e.task == t]
-        out += [self.under_other_names(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
+        out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
 # %% ../nbs/16_train.ipynb #c027
@@ -301,7 +299,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
 def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Rows that only reading helps with: random names for what the high level copies, and things in other places for both levels."
     pool, c = name_pool(episodes), self.config
-    rows = [r for e in episodes for r in transitions(e) if r['role'] != 'progress'] if c.readings else []
+    rows = [r for e in episodes for r in self.told_alike(e) if r['role'] != 'progress'] if c.readings else []
     copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
@@ -425,7 +423,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
-                if c.at_least or c.drills: learn = [self.under_other_names(e, f'{c.seed}/rl') for e in learn]
+                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
                 save_dataset(to_dataset(self.augmented(learn) + self.own_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy

@@ -283,7 +283,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
         out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
-# %% ../nbs/16_train.ipynb #c027
+# %% ../nbs/16_train.ipynb #c026
 @patch
 def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
@@ -304,7 +304,7 @@ def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
-# %% ../nbs/16_train.ipynb #c028
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def other_notes(self:Run, episodes:list[Episode], ask, times:int)->list[dict]: # rows
     "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives."
@@ -332,7 +332,7 @@ def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
     if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
     return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
 
-# %% ../nbs/16_train.ipynb #c030
+# %% ../nbs/16_train.ipynb #c031
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -351,7 +351,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c032
+# %% ../nbs/16_train.ipynb #c033
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -381,7 +381,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c034
+# %% ../nbs/16_train.ipynb #c035
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -397,7 +397,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c036
+# %% ../nbs/16_train.ipynb #c037
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
@@ -434,7 +434,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c038
+# %% ../nbs/16_train.ipynb #c039
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -457,7 +457,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c040
+# %% ../nbs/16_train.ipynb #c041
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -469,7 +469,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c042
+# %% ../nbs/16_train.ipynb #c043
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

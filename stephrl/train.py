@@ -14,7 +14,7 @@ from typing import get_type_hints
 import torch
 from fastcore.basics import patch
 from .alfworld import TYPES as ALFWORLD_TYPES
-from .annotate import annotate_file, get_annotator, segmented
+from .annotate import annotate_file, get_annotator
 from .agents import StepHRL, load_agent, save_agent
 from .bc import clone, imitation
 from .demos import collect_demos
@@ -75,10 +75,10 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, moments=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
+    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, collect=45,
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, relabel=True, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -265,14 +265,8 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments and detours."
     c, every = self.config, episodes + self.renamed(episodes)
-    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in self.told_alike(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return [r for e in every for r in self.told_alike(e)] + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
-
-@patch
-def told_alike(self:Run, episode:Episode)->list[dict]: # rows
-    "Transitions; without the high level's where the annotator would name the subtasks of this renamed episode otherwise. It says two paints in one order: a copy that turns them around teaches nothing but doubt."
-    alike = [g.name for g in segmented(episode, get_annotator(self.config.env))] == [g.name for g in episode.subtasks]
-    return [r for r in transitions(episode) if alike or r['role'] != 'high']
+    high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
+    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -299,7 +293,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
 def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Rows that only reading helps with: random names for what the high level copies, and things in other places for both levels."
     pool, c = name_pool(episodes), self.config
-    rows = [r for e in episodes for r in self.told_alike(e) if r['role'] != 'progress'] if c.readings else []
+    rows = [r for e in episodes for r in transitions(e) if r['role'] != 'progress'] if c.readings else []
     copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
@@ -332,7 +326,7 @@ def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
     if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
     return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
 
-# %% ../nbs/16_train.ipynb #c031
+# %% ../nbs/16_train.ipynb #c029
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -351,7 +345,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c033
+# %% ../nbs/16_train.ipynb #c031
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -381,7 +375,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c035
+# %% ../nbs/16_train.ipynb #c033
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -397,7 +391,7 @@ def collected(self:Run)->list[Episode]:
             self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c037
+# %% ../nbs/16_train.ipynb #c035
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
@@ -434,7 +428,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
                                        critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
     return load_agent(folder)
 
-# %% ../nbs/16_train.ipynb #c039
+# %% ../nbs/16_train.ipynb #c037
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
@@ -457,7 +451,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 prompt_growth=prompt_growth(episodes, policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c041
+# %% ../nbs/16_train.ipynb #c039
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -469,7 +463,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c043
+# %% ../nbs/16_train.ipynb #c041
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               results='both agents are measured', page='something to look at')

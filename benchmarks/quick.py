@@ -1,6 +1,7 @@
 """The main job, measured: three seeds of the quick preset, and the ablations of the first on the same panel.
 
     python benchmarks/quick.py --out runs/bench --write results/quick.json [--timed runs/quick]
+    python benchmarks/quick.py --only-time runs/quick --write results/quick.json
     python benchmarks/quick.py --preset alfworld-quick --seeds 1 --out runs/bench-alfworld --write results/alfworld_quick.json
 
 Resumable: what lies in the folder is not done again. Seeds after the first start from its demonstrations
@@ -78,6 +79,14 @@ def elsewhere(folder, suite, env, out, parallel):
     return rows
 
 
+def retimed(file, folder, remark):
+    "The results file with the stage times, and the two scores, of another run of the same settings; nothing else in it changes."
+    result, config = json.loads(file.read_text()), json.loads((folder/'config.json').read_text())
+    if differing := [k for k, v in result['config'].items() if config[k] != v]: raise SystemExit(f'{folder}: a run with other settings than {file}: {", ".join(differing)}')
+    played = json.loads((folder/'results.json').read_text())['agents']
+    return result | dict(seconds_of='another run of the first seed, nothing else running', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--preset', default='quick', help='quick or alfworld-quick')
@@ -85,9 +94,11 @@ def main():
     ap.add_argument('--out', type=Path, default=Path('runs/bench'))
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
     ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported, and it counts as one more training where its episodes went otherwise')
+    ap.add_argument('--only-time', type=Path, help='folder of a run made with nothing else running: its stage times and scores are put into the results file, which otherwise stays as it is')
     ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
+    if a.only_time: return print(save_json(a.write, retimed(a.write, a.only_time, a.remark)))
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)

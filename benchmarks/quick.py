@@ -84,7 +84,7 @@ def retimed(file, folder, remark):
     result, config = json.loads(file.read_text()), json.loads((folder/'config.json').read_text())
     if differing := [k for k, v in result['config'].items() if config[k] != v]: raise SystemExit(f'{folder}: a run with other settings than {file}: {", ".join(differing)}')
     played = json.loads((folder/'results.json').read_text())['agents']
-    return result | dict(seconds_of='another run of the first seed, nothing else running', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
+    return result | dict(seconds_of='another run of the first seed, nothing else running: python benchmarks/quick.py --only-time DIR', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
 
 
 def main():

@@ -39,6 +39,9 @@ def stage_times(folder):  # of a run
     return dict(seconds={n: round(s, 1) for n, s in seconds.items()}, minutes=round(sum(seconds.values())/60, 2))
 
 
+ANOTHER = 'another run of the first seed, nothing else running'   # whose seconds are reported
+
+
 def scores(run):  # of every episode, both agents
     return [[e['score'] for e in r['per_episode']] for r in run['agents'].values()]
 
@@ -79,12 +82,18 @@ def elsewhere(folder, suite, env, out, parallel):
     return rows
 
 
+def same_settings(config, folder):
+    "Stops unless the run in the folder has these settings; one that did not exist when they were written down does not count."
+    theirs = json.loads((folder/'config.json').read_text())
+    if differing := [k for k, v in config.items() if theirs.get(k) != v]: raise SystemExit(f'{folder}: a run with other settings: {", ".join(differing)}')
+
+
 def retimed(file, folder, remark):
     "The results file with the stage times, and the two scores, of another run of the same settings; nothing else in it changes."
-    result, config = json.loads(file.read_text()), json.loads((folder/'config.json').read_text())
-    if differing := [k for k, v in result['config'].items() if config[k] != v]: raise SystemExit(f'{folder}: a run with other settings than {file}: {", ".join(differing)}')
+    result = json.loads(file.read_text())
+    same_settings(result['config'], folder)
     played = json.loads((folder/'results.json').read_text())['agents']
-    return result | dict(seconds_of='another run of the first seed, nothing else running: python benchmarks/quick.py --only-time DIR', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
+    return result | dict(seconds_of=f'{ANOTHER}: python benchmarks/quick.py --only-time DIR', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
 
 
 def main():
@@ -104,7 +113,7 @@ def main():
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
     dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
     timed = a.timed or a.out/'seed0'
-    if json.loads((timed/'config.json').read_text()) != runs[0]['config']: raise SystemExit(f'{timed}: a run with other settings than {a.out}/seed0')
+    same_settings(runs[0]['config'], timed)
     if a.timed:
         another = json.loads((timed/'results.json').read_text())
         if scores(another) != scores(runs[0]): runs.append(another)         # it counts like the others, unless it is the first seed's training over again
@@ -113,7 +122,7 @@ def main():
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
                           *(['--timed', 'DIR'] if a.timed else []), *(['--only', *map(repr, a.only)] if a.only is not None else [])]), config=runs[0]['config'],
         machine=machine(),
-        seconds_of='the first seed' if a.timed is None else 'another run of the first seed, nothing else running',
+        seconds_of='the first seed' if a.timed is None else ANOTHER,
         **stage_times(timed), remark=a.remark,
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),

@@ -257,7 +257,7 @@ def write_episodes(path:str|Path, # replaced as a whole, or left as it was
 def story(self:Episode, width:int=110 # cut longer texts here
          )->str:
     "The episode as text: subtasks, actions, answers, notes."
-    cut = lambda s: (t := ' '.join(s.split())) if len(s) < width else ' '.join(s.split())[:width] + '…'
+    def cut(text): return one if len(one := ' '.join(text.split())) <= width else one[:width] + '…'
     out = [f'{self.id}  score {self.score:.0f}', f'task: {self.description}']
     for t, s in enumerate(self.steps):
         g = self.subtask_of(t)

@@ -18,7 +18,7 @@ LIMITS = dict( # setting -> interval; names are the same wherever they occur
     epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]', batch_tokens='[1, 1e9]', accumulate='[1, 1e6]', weight_decay='[0, 100]',
     clip='(0, 1e9]', prompt_weight='[0, 1000]',
     tau='(0, 1)', gamma='[0, 1]', beta='(0, 1e6]', w_max='(0, 1e9]', polyak='(0, 1]', hidden='[1, 1e6]', critic_lr='(0, 10]', critic_updates='[1, 1e9]', critic_batch='[1, 1e6]', merge='[1, 1e6]')
-WORDS = dict(precision=('auto', 'no', 'bf16'), feature_precision=('auto', 'no', 'bf16')) # setting -> what it may say
+WORDS = dict(optimizer=('adamw', 'muon'), precision=('auto', 'no', 'bf16'), feature_precision=('auto', 'no', 'bf16')) # setting -> what it may say
 
 def within(value:float, interval:str # such as '(0, 1]': above 0, at most 1
           )->bool:

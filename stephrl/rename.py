@@ -218,6 +218,9 @@ def other_moments(ep:Episode, # annotated; it is not changed
         note, seen = s.progress, after
         if draw.random() < often: note = draw.choice([s.progress for s in ep.steps[subtask.start:subtask.end]])
         if draw.random() < often: seen = replace(seen, inventory=draw.choice(carried))
-        if draw.random() < often and ep.env not in _counted: seen = replace(seen, text=NUMBER.sub(lambda m: str(draw.randrange(-60, 400)), seen.text))
-        if (note, seen) != (s.progress, after): out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(annotator.update(subtask.name, note, s.action, seen))))
+        if draw.random() < often and ep.env not in _counted:
+            seen = replace(seen, text=NUMBER.sub(lambda m: str(draw.randrange(-60, 400)), seen.text))
+        if (note, seen) == (s.progress, after): continue
+        target = annotator.update(subtask.name, note, s.action, seen)
+        out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(target)))
     return out

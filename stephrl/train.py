@@ -417,7 +417,6 @@ def reinforced(self:Run, on_log=None)->StepHRL:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
-                if c.at_least or c.drills: learn = [rename(e, f'{c.seed}/rl') for e in learn]
                 save_dataset(to_dataset(self.augmented(learn) + self.own_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'Encoded', 'encode_rows', 'merge_rows', 'plan_updates', 'learning_rate', 'choose_precision',
            'JsonlTracker', 'read_log', 'save_state', 'load_state', 'run_fingerprint', 'trainable', 'restore_weights',
-           'Trainer', 'LiveCurves']
+           'make_optimizers', 'Trainer', 'LiveCurves']
 
 # %% ../nbs/09a_training.ipynb #c003
 import hashlib, json, math, os, time
@@ -34,7 +34,8 @@ class TrainConfig:
     batch_tokens: int = 4096        # padded size of a micro-batch: rows x longest row
     accumulate: int = 1             # micro-batches per update
     weight_decay: float = .05
-    betas: tuple = (.9, .98)
+    optimizer: str = 'adamw'        # or 'muon', see `make_optimizers`
+    betas: tuple = (.9, .98)        # of AdamW
     clip: float = 1.                # largest gradient norm
     prompt_weight: float = 0.       # >0 adds the prompt's language-model loss with this weight
     precision: str = 'auto'         # 'no' (fp32), 'bf16' autocast, or 'auto': bf16 where the hardware multiplies it
@@ -178,6 +179,20 @@ def restore_weights(model, weights:dict # what `trainable` gave
         for n, p in trainable(model).items(): p.copy_(weights[n])
 
 # %% ../nbs/09a_training.ipynb #c033
+def make_optimizers(model, # its trainable parameters are optimised
+                    config:TrainConfig
+                   )->list: # torch optimisers with lr 0; a schedule sets it
+    "AdamW for all parameters, or Muon for the matrices of the layers and AdamW for the rest. Raises ValueError for an unknown name."
+    if config.optimizer not in ('adamw', 'muon'): raise ValueError(f"optimizer: expected 'adamw' or 'muon', found {config.optimizer!r}")
+    tables = {id(e.weight) for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
+    matrices, rest = [], []
+    for p in trainable(model).values(): (matrices if config.optimizer == 'muon' and p.ndim == 2 and id(p) not in tables else rest).append(p)
+    out = []
+    if rest: out.append(torch.optim.AdamW(rest, lr=0., betas=config.betas, weight_decay=config.weight_decay, fused=rest[0].device.type in ('cpu', 'cuda')))
+    if matrices: out.append(torch.optim.Muon(matrices, lr=0., weight_decay=config.weight_decay, adjust_lr_fn='match_rms_adamw'))
+    return out
+
+# %% ../nbs/09a_training.ipynb #c038
 class Trainer:
     "Updates a policy's weights along a plan; resumable, logged, bit-identical after an interruption."
     def __init__(self, policy:Policy,
@@ -202,7 +217,7 @@ class Trainer:
         self.fingerprint = run_fingerprint(policy, data, config, extra)
         self.step, self.best, self.history, self.window = 0, None, [], []
 
-# %% ../nbs/09a_training.ipynb #c036
+# %% ../nbs/09a_training.ipynb #c041
 @patch
 def setup(self:Trainer):
     "Accelerator, wrapped model, optimiser, and the state of an earlier run of the same fingerprint."
@@ -218,13 +233,12 @@ def setup(self:Trainer):
         if log: self.accelerator.init_trackers(self.name)
     if self.config.accumulate % self.accelerator.num_processes:
         raise ValueError(f'accumulate={self.config.accumulate} must be a multiple of the {self.accelerator.num_processes} processes')
-    params = list(trainable(self.policy.model).values())
-    self.optimizer = torch.optim.AdamW(params, lr=0., betas=self.config.betas, weight_decay=self.config.weight_decay,
-                                       fused=device.type in ('cpu', 'cuda'))
-    if self.loaded: self.optimizer.load_state_dict(self.loaded['optimizer'])
-    self.model, self.optimizer = self.accelerator.prepare(PairModel(self.policy.model), self.optimizer)
+    optimizers = make_optimizers(self.policy.model, self.config)
+    if self.loaded:
+        for o, state in zip(optimizers, self.loaded['optimizers'], strict=True): o.load_state_dict(state)
+    self.model, *self.optimizers = self.accelerator.prepare(PairModel(self.policy.model), *optimizers)
 
-# %% ../nbs/09a_training.ipynb #c037
+# %% ../nbs/09a_training.ipynb #c042
 @patch
 def resume(self:Trainer):
     "Read the checkpoint in `out`, if there is one, and put its weights into the policy."
@@ -241,12 +255,12 @@ def checkpoint(self:Trainer):
     self.saved = time.monotonic()
     if not self.out or not self.accelerator.is_main_process: return
     weights = {n: p.detach().cpu() for n, p in trainable(self.policy.model).items()}
-    save_state(dict(fingerprint=self.fingerprint, step=self.step, weights=weights, optimizer=self.optimizer.state_dict(),
+    save_state(dict(fingerprint=self.fingerprint, step=self.step, weights=weights, optimizers=[o.state_dict() for o in self.optimizers],
                     best=self.best, history=self.history, companion=self.companion and self.companion.state_dict()), self.out/f'{self.name}.pt')
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
-# %% ../nbs/09a_training.ipynb #c040
+# %% ../nbs/09a_training.ipynb #c045
 @patch
 def update(self:Trainer)->dict:
     "Make update number `self.step`; returns its loss, gradient norm and learning rate."
@@ -260,9 +274,10 @@ def update(self:Trainer)->dict:
         with self.accelerator.no_sync(self.model) if k+1 < len(mine) else _nothing(): self.accelerator.backward(loss*(world/total))
         value += float(loss.detach())/total
         self.window += zip(rows, each.tolist())
-    for group in self.optimizer.param_groups: group['lr'] = lr
     norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-    self.optimizer.step(); self.optimizer.zero_grad()
+    for o in self.optimizers:
+        for group in o.param_groups: group['lr'] = lr
+        o.step(); o.zero_grad()
     if self.companion: self.companion.step()
     self.step += 1
     return dict(loss=value, grad_norm=float(norm), lr=lr)
@@ -271,7 +286,7 @@ class _nothing:
     def __enter__(self): pass
     def __exit__(self, *_): pass
 
-# %% ../nbs/09a_training.ipynb #c043
+# %% ../nbs/09a_training.ipynb #c048
 @patch
 def record(self:Trainer, values:dict, started:float, tokens:int):
     "Log the mean of the rows seen since the last record, by group, and the speed."
@@ -292,7 +307,7 @@ def emit(self:Trainer, values:dict):
     if self.out: self.accelerator.log(values, step=self.step)
     if self.on_log: self.on_log(self.history[-1])
 
-# %% ../nbs/09a_training.ipynb #c046
+# %% ../nbs/09a_training.ipynb #c051
 @patch
 def evaluate(self:Trainer):
     "Ask `on_eval` for metrics, in evaluation mode and without touching the random numbers; remember the best weights."
@@ -307,7 +322,7 @@ def evaluate(self:Trainer):
         self.best = dict(value=float(metrics[self.keep_best]), step=self.step,
                          weights={n: p.detach().cpu().clone() for n, p in trainable(self.policy.model).items()})
 
-# %% ../nbs/09a_training.ipynb #c049
+# %% ../nbs/09a_training.ipynb #c054
 @patch
 def fit(self:Trainer)->list[dict]: # the records of the log
     "Run, or finish, the plan. The policy's weights are changed in place."
@@ -333,7 +348,7 @@ def fit(self:Trainer)->list[dict]: # the records of the log
     if self.best: restore_weights(self.policy.model, self.best['weights'])
     return self.history
 
-# %% ../nbs/09a_training.ipynb #c060
+# %% ../nbs/09a_training.ipynb #c065
 class LiveCurves:
     "A callback for `on_log`: draws chosen values against the update, in place."
     def __init__(self, keys=('loss',), every:float=2.): # names in the records; seconds between drawings

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from stephrl.agents import StepHRL, load_agent, save_agent
 from stephrl.cli import main
-from stephrl.env import PANELS, load_suite
+from stephrl.env import PANELS
 from stephrl.episode import EpisodeError, EpisodeWriter, read_episodes
 from stephrl.policy import Policy
 from stephrl.viewer import STATIC

@@ -1,6 +1,5 @@
 "Results that can be believed: known intervals, resumption, refusals, crashes that cannot hide."
 import json, math
-from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st

@@ -1,11 +1,10 @@
 "What the policy notebooks cannot hold: strange texts, other architectures, damaged checkpoints, a full disk."
-import json, random, shutil, subprocess, sys, warnings
-from pathlib import Path
+import json, random, shutil, subprocess, sys
 import pytest, torch
 from hypothesis import given, settings, strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM
 from stephrl.policy import Policy, PolicyError, token_batches
-from stephrl.decoding import Generation, pick, uniforms
+from stephrl.decoding import pick, uniforms
 from stephrl.small_lm import train_tokenizer
 
 WORDS = 'open close door drawer kitchen bathroom the a go to wait look pot red blue water (that is closed)'.split()

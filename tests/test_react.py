@@ -1,6 +1,5 @@
 "ReAct against a real server: `transformers serve`, on a small chat model that is made here."
 import os
-import re
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from stephrl.env import make_env
 from stephrl.evaluate import evaluate
 from stephrl.env import Suite
 from stephrl.policy import Policy
-from stephrl.react import ChatModel, ReAct, example, parse_react
+from stephrl.react import ChatModel, example, parse_react
 
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}\n{% endfor %}{% if add_generation_prompt %}Thought:{% endif %}"
 

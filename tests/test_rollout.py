@@ -1,5 +1,5 @@
 "Rollouts under fire: killed workers, interrupted processes, agents that do anything, the real simulator."
-import os, random, signal, subprocess, sys, time
+import random, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -8,7 +8,7 @@ from stephrl.decoding import Generation
 
 from stephrl.episode import Observation, from_dict, read_episodes, to_dict
 from stephrl.player import play
-from stephrl.prompts import high_prompt, low_prompt
+from stephrl.prompts import low_prompt
 from stephrl.rollout import RolloutError, rollout
 from hazards import Hazards
 

@@ -1,10 +1,10 @@
 "The real simulator: its faults, its neighbours, its texts. Java machines are started and killed here."
-import json, logging, os, random, signal, subprocess, sys, textwrap, threading, time
+import os, random, signal, subprocess, sys, textwrap, threading, time
 from pathlib import Path
 import psutil, pytest
 from stephrl.env import EnvDied, EnvError, TextEnv
-from stephrl.scienceworld import SIMPLIFICATIONS, ScienceWorld, is_valid, subgoals_met
-from stephrl.demos import collect_demos, demonstrate, play_expert
+from stephrl.scienceworld import SIMPLIFICATIONS, ScienceWorld
+from stephrl.demos import collect_demos, demonstrate
 from stephrl.episode import read_episodes
 
 @pytest.fixture(scope='module')

@@ -2,6 +2,7 @@
 
     python benchmarks/tiny.py --out runs/tiny --write results/tiny.json [--ship]
     ALFWORLD_DATA=DIR python benchmarks/tiny.py --preset tiny-alfworld --out runs/tiny-alfworld --write results/tiny_alfworld.json [--ship]
+    ALFWORLD_DATA=DIR python benchmarks/tiny.py --preset tiny-alfworld --clone tiny-alfworld    # RL again, from the clone of the package
 
 DIR holds json_2.1.1/train. Resumable: what lies in the folder is not done again. Both agents, cloning and cloning + RL, are
 rounded to bfloat16 first, as they are shipped, and these are measured, with free and with valid decoding: `tiny` on `unseen` (test
@@ -19,7 +20,7 @@ from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
 from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
-from stephrl.train import Config, run
+from stephrl.train import Config, Run, run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
 
@@ -35,10 +36,20 @@ PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen')),
          'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), 'ALFWORLD_DATA=DIR ')}
 
 
-def rounded(folder, out, name, preset):
+def reinforced(config, out, clone):
+    "What `run` gives, with an agent that is cloned already."
+    r, folder = Run(config, out), out/'agents'/'clone'
+    r.demonstrations(), r.annotated()
+    with r.stage('cloning', folder) as todo:
+        if todo: save_agent(folder, load_agent(clone))
+    r.collected(), r.reinforced()
+    return r.results()
+
+
+def rounded(folder, out, name, preset, known=()):
     "The agent as it is shipped: weights in bfloat16, no critics."
     agent = load_agent(folder)
-    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=agent.train_ids), half=True, made_by=f'python benchmarks/tiny.py --preset {preset} --ship')
+    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'python benchmarks/tiny.py --preset {preset} --ship')
 
 
 def played(out, agents, config, suite, decoding):
@@ -55,18 +66,20 @@ def main():
     ap.add_argument('--preset', choices=PLANS, default='tiny')
     ap.add_argument('--out', type=Path, help='default: runs/PRESET')
     ap.add_argument('--write', type=Path, help='default: results/PRESET.json')
+    ap.add_argument('--clone', help='folder or name of an agent that is cloned already: what the results file says of its cloning stays')
     ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--ship', action='store_true', help='put the agent into the package')
     a = ap.parse_args()
-    plan, config, out = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset
-    trained = run(config, out)
-    agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset) for name, who in AGENTS.items()}
+    plan, config, out, write = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset, a.write or Path('results')/f'{a.preset.replace("-", "_")}.json'
+    trained = reinforced(config, out, a.clone) | dict(cloning=json.loads(write.read_text())['cloning']) if a.clone else run(config, out)
+    known = load_agent(a.clone).train_ids if a.clone else ()
+    agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
     choice = played(out, agents, config, plan.choose, 'free')
     best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
     rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite in plan.panels for decoding in ('free', 'valid')]
     shown = [r for _, _, pair in rows for r in pair.values()]
-    save_json(a.write or Path('results')/f'{a.preset.replace("-", "_")}.json', dict(
-        command=f'{plan.data}python benchmarks/tiny.py --preset {a.preset}', config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
+    save_json(write, dict(
+        command=f'{plan.data}python benchmarks/tiny.py --preset {a.preset}' + (f' --clone {a.clone}' if a.clone else ''), config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
         machine=machine(), **stage_times(out), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
         rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
     print(markdown(table(shown), index=False))

@@ -45,7 +45,7 @@ def cloned_on(run:Run, folder:Path, policy, rows:list[dict], settings, agent:Cal
     "The agent that cloning on these rows makes of a policy; kept in the folder."
     c, roles = run.config, {r['role'] for r in rows}
     torch.manual_seed(c.seed)
-    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles}, evenness=c.evenness)
+    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles}, evenness=c.evenness, variety=c.variety)
     save_agent(folder/'agent', agent(policy))
 
 def taught(cls:type, rows_of:Callable, **options)->Callable: # what `System.make` expects
@@ -98,7 +98,7 @@ def one_model_per_role(run:Run, folder:Path):
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))
-            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness)
+            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety)
         save_agent(folder/'agent', StepHRL(policies, env=c.env, train_ids=run.known_ids()))
     return load_agent(folder/'agent')
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
-           'renumbering', 'rename', 'things', 'name_pool', 'mentioned', 'room_names', 'made_up', 'drill',
-           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes', 'other_moments']
+           'renumbering', 'rename', 'mapped', 'things', 'name_pool', 'mentioned', 'room_names', 'made_up', 'drill',
+           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes', 'scenery', 'other_moments']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -85,9 +85,12 @@ def rename(ep:Episode, # raw or annotated; it is not changed
     def text(s):
         for find, swap in swaps: s = find.sub(lambda m: swap[m[1]], s)
         return NUMBER.sub(lambda m: number.get(m[0], m[0]), s) if number else s
-    return _mapped(ep, text, renamed=seed)
+    return mapped(ep, text, renamed=seed)
 
-def _mapped(ep, text, **meta): # a copy with `text` applied to every text that an agent may read or write
+def mapped(ep:Episode, text, # str -> str
+           **meta # goes into the copy's meta
+          )->Episode:
+    "A copy with `text` applied to every text that an agent may read or write."
     text = cache(text)                                                     # most of them stand there several times
     def walk(x):
         if isinstance(x, str): return text(x)
@@ -141,7 +144,7 @@ def drill(ep:Episode, # annotated; it is not changed
     def text(s):
         if find: s = find.sub(lambda m: new[m[0]], s)
         return NUMBER.sub(lambda m: number.get(m[0], m[0]), s) if number else s
-    return _mapped(ep, text, drilled=seed), set(new.values()) | set(number.values())
+    return mapped(ep, text, drilled=seed), set(new.values()) | set(number.values())
 
 def teaches_copying(row:dict, # a transition of a drilled episode
                     names:set[str] # its new names
@@ -205,6 +208,25 @@ def other_wishes(ep:Episode, # annotated; it is not changed
     return out
 
 # %% ../nbs/07b_rename.ipynb #c040
+_common = set('a an the of in on is are to and agent with called containing nothing substance which that'.split())
+def _words(text): return set(re.findall('[a-z]+', text.lower())) - _common
+
+def scenery(row:dict, # a transition
+            seed:int=0,
+            drop:float=.4 # how often a thing is left out that nobody speaks of
+           )->dict: # the row itself where the prompt shows no room with a thing a line
+    "The row with the lines of the room in another order, and fewer of them; things, and below them the doors."
+    shown = re.search(r'\nRoom: [^\n]*((?:\n [^\n]*)+)', row['prompt'])
+    if not shown: return row
+    draw, lines = random.Random(f'scenery/{row["id"]}/{row["episode"]}/{seed}'), shown[1].split('\n')[1:]
+    cut = next((i for i, l in enumerate(lines) if l.startswith(' You also see')), len(lines))
+    told = _words(row['prompt'][:shown.start()]) | _words(row['target'])
+    things, doors = [l for l in lines[:cut] if _words(l) & told or draw.random() >= drop], lines[cut+1:]
+    draw.shuffle(things), draw.shuffle(doors)
+    prompt = row['prompt']
+    return row | dict(prompt=prompt[:shown.start(1)] + ''.join(f'\n{l}' for l in things + lines[cut:cut+1] + doors) + prompt[shown.end():])
+
+# %% ../nbs/07b_rename.ipynb #c043
 def other_moments(ep:Episode, # annotated; it is not changed
                   annotator, # an `Annotator`: writes the notes
                   seed:int=0,

@@ -6,7 +6,7 @@
 __all__ = ['PAPER_TASKS', 'QUICK_TASKS', 'PRESETS', 'STAGES', 'Config', 'ConfigError', 'Run', 'to_rows', 'run']
 
 # %% ../nbs/16_train.ipynb #c003
-import json, time
+import json, random, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .policy import Policy, backbone_folder
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, rename, room_names, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, rename, room_names, scenery, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -56,10 +56,13 @@ class Config:
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
+    variety: float = 0.                  # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     readings: int = 0                    # copies of rows under other names (high level) or with things in other places (both levels), see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
+    outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
+    scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -256,17 +259,23 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            for rows, file in zip((self.augmented(learn), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            for rows, file in zip((self.elsewhere(self.augmented(learn)), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 
 @patch
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments and detours."
+    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments, outcomes and detours."
     c, every = self.config, episodes + self.renamed(episodes)
     high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.detours(every)
+    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.outcomes(every) + self.detours(every)
+
+@patch
+def elsewhere(self:Run, rows:list[dict])->list[dict]:
+    "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
+    draw = random.Random(self.config.seed)
+    return [scenery(r, self.config.seed) if draw.random() < self.config.scenery else r for r in rows]
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -319,12 +328,23 @@ def moments(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Had something else been noted, carried or read."
     return self.other_notes(episodes, other_moments, self.config.moments)
 
+def _told_by(annotator, name, config): # the annotator's method, for those that can tell
+    if not hasattr(annotator, name): raise ConfigError(f'{name}: the annotator of {config.env} knows none; set it to 0')
+    return getattr(annotator, name)
+
+@patch
+def outcomes(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "The ends of measurements, had they come out differently, where the annotator can tell (`ScienceWorldRules.outcomes`)."
+    if not (n := self.config.outcomes): return []
+    other = [(i, o) for i in range(n) for e in episodes for o in _told_by(get_annotator(self.config.env), 'outcomes', self.config)(e, i)]
+    return [row | dict(episode=f'{row["episode"]}/outcome{i}') for i, o in other for row in transitions(o) if row['t'] + (row['role'] == 'progress') > o.meta['outcome']]
+
 @patch
 def detours(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Rows of the same searches, had they been told to step over a place, where the annotator can tell (`ALFWorldRules.detours`)."
-    annotator, n = get_annotator(self.config.env), self.config.detours
-    if n and not hasattr(annotator, 'detours'): raise ConfigError(f'detours: the annotator of {self.config.env} knows none; set it to 0')
-    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i in range(n) for e in episodes for d in annotator.detours(e, i) for row in transitions(d) if row['role'] != 'high']
+    if not (n := self.config.detours): return []
+    told = [(i, d) for i in range(n) for e in episodes for d in _told_by(get_annotator(self.config.env), 'detours', self.config)(e, i)]
+    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i, d in told for row in transitions(d) if row['role'] != 'high']
 
 # %% ../nbs/16_train.ipynb #c029
 @patch
@@ -365,7 +385,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, on_log=on_log)
+            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)

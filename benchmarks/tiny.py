@@ -46,6 +46,12 @@ def reinforced(config, out, clone):
     return r.results()
 
 
+def times(out, before):  # seconds of the stages; what cloning took before `--clone` is taken over
+    new = stage_times(out)['seconds']
+    seconds = {**before.get('seconds', {}), **{n: s for n, s in new.items() if not before or n != 'cloning'}}
+    return dict(seconds=seconds, minutes=round(sum(seconds.values())/60, 2))
+
+
 def rounded(folder, out, name, preset, known=()):
     "The agent as it is shipped: weights in bfloat16, no critics."
     agent = load_agent(folder)
@@ -71,7 +77,8 @@ def main():
     ap.add_argument('--ship', action='store_true', help='put the agent into the package')
     a = ap.parse_args()
     plan, config, out, write = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset, a.write or Path('results')/f'{a.preset.replace("-", "_")}.json'
-    trained = reinforced(config, out, a.clone) | dict(cloning=json.loads(write.read_text())['cloning']) if a.clone else run(config, out)
+    before = json.loads(write.read_text()) if a.clone else {}
+    trained = reinforced(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
     choice = played(out, agents, config, plan.choose, 'free')
@@ -80,7 +87,7 @@ def main():
     shown = [r for _, _, pair in rows for r in pair.values()]
     save_json(write, dict(
         command=f'{plan.data}python benchmarks/tiny.py --preset {a.preset}' + (f' --clone {a.clone}' if a.clone else ''), config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
-        machine=machine(), **stage_times(out), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
+        machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
         rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
     print(markdown(table(shown), index=False))
     if a.ship: print(rounded(agents[best], SHIPPED/a.preset, a.preset, a.preset), f'is the agent of {best}')

@@ -26,6 +26,9 @@ class NameClass:
     moves: bool = False      # does it mean nothing, either, where in a room they stand?
     def draw(self, lots:random.Random)->dict: # word -> word
         return dict(zip(self.words, lots.choice(self.orders) if self.orders else lots.sample(self.words, len(self.words))))
+    def turned(self, lots:random.Random, turn:int)->dict: # word -> word: another of the other arrangements for every turn, until all have been
+        others = [o for o in self.orders if o != self.words]
+        return dict(zip(self.words, lots.sample(others, len(others))[turn % len(others)]))
     def find(self)->re.Pattern: return re.compile(self.pattern.format(words='|'.join(map(re.escape, self.words))))
 
 # %% ../nbs/07b_rename.ipynb #c008
@@ -72,7 +75,8 @@ def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
 
 # %% ../nbs/07b_rename.ipynb #c017
 def rename(ep:Episode, # raw or annotated; it is not changed
-           seed:int=0 # another seed gives another permutation
+           seed:int=0, # another seed gives another permutation
+           turn:int|None=None # a class with few arrangements shows another one in every turn, the own one in none: copies 0, 1, ... of an episode show all
           )->Episode: # every text of it under one renaming; `meta['renamed']` holds the seed
     "The episode under a random consistent renaming of free names. Without name classes it comes back as it is."
     classes = name_classes(ep.env)
@@ -80,7 +84,8 @@ def rename(ep:Episode, # raw or annotated; it is not changed
     draw, swaps = random.Random(f'{ep.id}/{seed}'), []
     whole = '\n'.join([ep.description, *(g.name for g in ep.subtasks), *(s.action for s in ep.steps)])
     for c in classes:
-        if not re.search(c.unless, whole): swaps.append((c.find(), c.draw(draw)))
+        if re.search(c.unless, whole): continue
+        swaps.append((c.find(), c.turned(random.Random(ep.id), turn) if turn is not None and len(c.orders) > 1 else c.draw(draw)))
     number = renumbering(ep, draw)
     def text(s):
         for find, swap in swaps: s = find.sub(lambda m: swap[m[1]], s)

@@ -283,7 +283,7 @@ def renamed(self:Run, episodes:list[Episode])->list[Episode]:
     c, out = self.config, []
     for t in c.tasks:
         mine = [e for e in episodes if e.task == t]
-        out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
+        out += [rename(mine[i % len(mine)], 1000*c.seed + i//len(mine), i//len(mine)) for i in range(max(0, c.at_least - len(mine)))] if mine else []
     return out
 
 # %% ../nbs/16_train.ipynb #c026

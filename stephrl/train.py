@@ -78,20 +78,20 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, parallel=48, env_options=dict(plain_expert=True), at_least=60, high_copies=4, drills=2, readings=1, collect=45,
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_800_000, batch_tokens=1024, lr=1e-3),
-                 rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=1e-4, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, relabel=True, eval_limit=1, step_limit=8,
+    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, outcomes=2, collect=45,
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
+                 rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, scenery=.5, variety=.5, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
-                                   rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
+                                   rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
-                                   rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
+                                   rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6,
                           clone=TrainConfig(max_tokens=24_000_000, batch_tokens=1024, lr=1e-3),
-                          rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=1e-4, warmup=.05)))
+                          rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."
@@ -142,11 +142,17 @@ def _fitting(key, hint, value): # the value, if it is of the kind `hint`
     return value
 
 # %% ../nbs/16_train.ipynb #c012
+def _told_by(annotator, name, config): # the annotator's method, for those that can tell
+    if not hasattr(annotator, name): raise ConfigError(f'{name}: the annotator of {config.env} knows none; set it to 0')
+    return getattr(annotator, name)
+
 @patch
 def check(self:Config)->Config: # itself
     "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
     check_limits(self)
     env_class(self.env), get_annotator(self.env)
+    for name in ('outcomes', 'detours'):
+        if getattr(self, name): _told_by(get_annotator(self.env), name, self)
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
@@ -327,10 +333,6 @@ def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
 def moments(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Had something else been noted, carried or read."
     return self.other_notes(episodes, other_moments, self.config.moments)
-
-def _told_by(annotator, name, config): # the annotator's method, for those that can tell
-    if not hasattr(annotator, name): raise ConfigError(f'{name}: the annotator of {config.env} knows none; set it to 0')
-    return getattr(annotator, name)
 
 @patch
 def outcomes(self:Run, episodes:list[Episode])->list[dict]: # rows

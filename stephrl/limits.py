@@ -13,11 +13,14 @@ from .prompts import ROLES
 
 # %% ../nbs/08a_limits.ipynb #c004
 LIMITS = dict( # setting -> interval; names are the same wherever they occur
-    seed='[0, 4294967295]', workers='[0, 256]', demos_per_task='[1, 1e6]', missteps='[0, 1)', holdout='[0, 1e6]', at_least='[0, 1e6]', high_copies='[0, 1000]', evenness='[0, 1]', drills='[0, 1000]', copies='[1, 1000]', window='[16, 1e6]', wishes='[0, 1000]', moments='[0, 1000]', outcomes='[0, 1000]', scenery='[0, 1]', variety='[0, 1]', detours='[0, 1000]', readings='[0, 1000]',
+    seed='[0, 4294967295]', workers='[0, 256]', demos_per_task='[1, 1e6]', missteps='[0, 1)', holdout='[0, 1e6]', copies='[1, 1000]', window='[16, 1e6]',
+    at_least='[0, 1e6]', **dict.fromkeys(('high_copies', 'drills', 'readings', 'wishes', 'moments', 'outcomes', 'detours'), '[0, 1000]'),
+    **dict.fromkeys(('evenness', 'variety', 'scenery'), '[0, 1]'),
     collect='[1, 1e6]', temperature='[0, 100]', step_limit='[1, 1e6]', parallel='[1, 4096]', eval_limit='[1, 1e6]',
-    epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]', batch_tokens='[1, 1e9]', accumulate='[1, 1e6]', weight_decay='[0, 100]',
-    clip='(0, 1e9]', prompt_weight='[0, 1000]',
-    tau='(0, 1)', gamma='[0, 1]', beta='(0, 1e6]', w_max='(0, 1e9]', polyak='(0, 1]', hidden='[1, 1e6]', critic_lr='(0, 10]', critic_updates='[1, 1e9]', critic_batch='[1, 1e6]', merge='[1, 1e6]')
+    epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]', batch_tokens='[1, 1e9]',
+    accumulate='[1, 1e6]', weight_decay='[0, 100]', clip='(0, 1e9]', prompt_weight='[0, 1000]',
+    tau='(0, 1)', gamma='[0, 1]', beta='(0, 1e6]', w_max='(0, 1e9]', polyak='(0, 1]', hidden='[1, 1e6]', critic_lr='(0, 10]', critic_updates='[1, 1e9]',
+    critic_batch='[1, 1e6]', merge='[1, 1e6]')
 WORDS = dict(optimizer=('adamw', 'muon'), precision=('auto', 'no', 'bf16'), feature_precision=('auto', 'no', 'bf16')) # setting -> what it may say
 
 def within(value:float, interval:str # such as '(0, 1]': above 0, at most 1

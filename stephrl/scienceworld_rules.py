@@ -168,22 +168,25 @@ class ScienceWorldRules:
         return form.done(slots, steps, after) if form and form.done and steps else None
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c028
-BOXES = re.compile(r'above (-?[\d.]+) degrees celsius, place it in the (\w+) box\. If .+? below \1 degrees celsius, place it in the (\w+) box')
+BOXES = re.compile(r'above (-?[\d.]+) degrees celsius, place it in the (\w+) box\. '
+                   r'If .+? below \1 degrees celsius, place it in the (\w+) box')
 SHOWN = re.compile(r'(?<=measures a temperature of )-?\d+')
 
 @patch
 def outcomes(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
-             seed:int=0)->list[Episode]: # annotated; one or none; `meta['outcome']` is the step of the reading: what comes before it is as it was
-    "The episode with another number on the thermometer, as often above the task's limit as below."
+             seed:int=0)->list[Episode]: # annotated; one or none
+    "The episode with another number on the thermometer, as often above the task's limit as below; `meta['outcome']` is the step of the reading."
     task, steps = BOXES.search(episode.description), episode.steps
-    read = [t for t in range(len(steps)) if SHOWN.search(episode.observation_after(t).text) and episode.subtask_of(t).name.startswith('measure ')]
+    read = [t for t in range(len(steps)) if episode.subtask_of(t).name.startswith('measure ') and SHOWN.search(episode.observation_after(t).text)]
     if not task or not read: return []
-    draw, t, limit, boxes = random.Random(f'outcome/{episode.id}/{episode.meta.get("renamed")}/{seed}'), read[-1], float(task[1]), task.groups()[1:]
+    draw = random.Random(f'outcome/{episode.id}/{episode.meta.get("renamed")}/{seed}')
+    t, limit, boxes = read[-1], float(task[1]), task.groups()[1:]
     after = episode.observation_after(t)
-    now = int(limit) + draw.choice((-1, 1))*draw.randint(1, draw.choice((30, 300)))
-    other = dict(zip(boxes, boxes[::-1] if (float(SHOWN.search(after.text)[0]) > limit) != (now > limit) else boxes))
+    was, now = int(SHOWN.search(after.text)[0]), int(limit) + draw.choice((-1, 1))*draw.randint(1, draw.choice((30, 300)))
+    other = dict(zip(boxes, boxes if (was > limit) == (now > limit) else boxes[::-1]))
     box = re.compile(rf'\b({"|".join(boxes)})(?= box\b)')
     copy = mapped(episode, lambda s: box.sub(lambda m: other[m[1]], s), outcome=t)
     tail = [*copy.steps[t+1:], Step(copy.final, '')]
     tail[0] = replace(tail[0], observation=replace(tail[0].observation, text=SHOWN.sub(str(now), after.text)))
-    return [annotate(replace(copy, description=episode.description, steps=steps[:t+1] + tail[:-1], final=tail[-1].observation, subtasks=[]), self)]
+    copy = replace(copy, description=episode.description, steps=steps[:t+1] + tail[:-1], final=tail[-1].observation, subtasks=[])
+    return [annotate(copy, self)]

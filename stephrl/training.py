@@ -186,10 +186,11 @@ def make_optimizers(model, # its trainable parameters are optimised
     if config.optimizer not in ('adamw', 'muon'): raise ValueError(f"optimizer: expected 'adamw' or 'muon', found {config.optimizer!r}")
     tables = {id(e.weight) for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
     matrices, rest = [], []
-    for p in trainable(model).values(): (matrices if config.optimizer == 'muon' and p.ndim == 2 and id(p) not in tables else rest).append(p)
-    out = []
-    if rest: out.append(torch.optim.AdamW(rest, lr=0., betas=config.betas, weight_decay=config.weight_decay, fused=rest[0].device.type in ('cpu', 'cuda')))
-    if matrices: out.append(torch.optim.Muon(matrices, lr=0., weight_decay=config.weight_decay, adjust_lr_fn='match_rms_adamw'))
+    for p in trainable(model).values():
+        (matrices if config.optimizer == 'muon' and p.ndim == 2 and id(p) not in tables else rest).append(p)
+    out, common = [], dict(lr=0., weight_decay=config.weight_decay)
+    if rest: out.append(torch.optim.AdamW(rest, betas=config.betas, fused=rest[0].device.type in ('cpu', 'cuda'), **common))
+    if matrices: out.append(torch.optim.Muon(matrices, adjust_lr_fn='match_rms_adamw', **common))
     return out
 
 # %% ../nbs/09a_training.ipynb #c038

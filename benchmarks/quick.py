@@ -21,7 +21,7 @@ from stephrl.agents import load_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
 from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
-from stephrl.train import Config, run
+from stephrl.train import Config, differing_settings, run
 
 KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',
         'success', 'success_ci95', 'scoring', 'seconds', 'seed', 'versions', 'train_ids')
@@ -83,9 +83,8 @@ def elsewhere(folder, suite, env, out, parallel):
 
 
 def same_settings(config, folder):
-    "Stops unless the run in the folder has these settings; one that did not exist when they were written down does not count."
-    theirs = json.loads((folder/'config.json').read_text())
-    if differing := [k for k, v in config.items() if theirs.get(k) != v]: raise SystemExit(f'{folder}: a run with other settings: {", ".join(differing)}')
+    "Stops unless the run in the folder has these settings."
+    if other := differing_settings(config, json.loads((folder/'config.json').read_text())): raise SystemExit(f'{folder}: a run with other settings: {", ".join(other)}')
 
 
 def retimed(file, folder, remark):

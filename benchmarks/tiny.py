@@ -36,19 +36,17 @@ PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen')),
          'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), 'ALFWORLD_DATA=DIR ')}
 
 
-def reinforced(config, out, clone):
+def again(config, out, clone):
     "What `run` gives, with an agent that is cloned already."
     r, folder = Run(config, out), out/'agents'/'clone'
     r.demonstrations(), r.annotated()
-    with r.stage('cloning', folder) as todo:
-        if todo: save_agent(folder, load_agent(clone))
+    if not folder.exists(): save_agent(folder, load_agent(clone))
     r.collected(), r.reinforced()
     return r.results()
 
 
-def times(out, before):  # seconds of the stages; what cloning took before `--clone` is taken over
-    new = stage_times(out)['seconds']
-    seconds = {**before.get('seconds', {}), **{n: s for n, s in new.items() if not before or n != 'cloning'}}
+def times(out, before):  # seconds of the stages; what is not done again took what it took
+    seconds = {**before.get('seconds', {}), **stage_times(out)['seconds']}
     return dict(seconds=seconds, minutes=round(sum(seconds.values())/60, 2))
 
 
@@ -78,7 +76,7 @@ def main():
     a = ap.parse_args()
     plan, config, out, write = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset, a.write or Path('results')/f'{a.preset.replace("-", "_")}.json'
     before = json.loads(write.read_text()) if a.clone else {}
-    trained = reinforced(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
+    trained = again(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
     choice = played(out, agents, config, plan.choose, 'free')

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names', 'name_classes',
            'renumbering', 'rename', 'mapped', 'things', 'name_pool', 'mentioned', 'room_names', 'made_up', 'drill',
-           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'other_wishes', 'scenery', 'other_moments']
+           'teaches_copying', 'memory_of', 'copying', 'rearranged', 'recast', 'other_wishes', 'scenery',
+           'other_moments']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -193,6 +194,27 @@ def rearranged(row:dict, # a transition of the high or the low level
     return row | dict(prompt=head + room + seen + tail) if seen != before else None
 
 # %% ../nbs/07b_rename.ipynb #c037
+def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
+           seed:int=0
+          )->dict: # the row itself where its target says what its prompt does not
+    "The row under free names and numbers of its own."
+    said, seen, kind = row['target'], row['prompt'], row['env']
+    draw = random.Random(f'recast/{row["id"]}/{row["episode"]}/{seed}')
+    texts = {k: row[k] for k in ('prompt', 'target', 'next_prompt') if row.get(k)}
+    for c in name_classes(kind):
+        find, words = c.find(), set(c.find().findall(seen))
+        if not words or re.search(c.unless, seen + said) or set(find.findall(said)) - words: continue
+        words = sorted(words.union(*map(find.findall, texts.values())))
+        pool = sorted({*words, *(COLOURS if set(c.words) <= set(COLOURS) else c.words)})
+        new = dict(zip(words, draw.sample(pool, len(words))))
+        texts = {k: find.sub(lambda m: new[m[1]], s) for k, s in texts.items()}
+    if kind not in _counted and name_classes(kind) and not set(NUMBER.findall(said)) - set(NUMBER.findall(seen)):
+        old = sorted(set().union(*map(NUMBER.findall, texts.values())), key=int)
+        number = dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))
+        texts = {k: NUMBER.sub(lambda m: number[m[0]], s) for k, s in texts.items()}
+    return row | texts
+
+# %% ../nbs/07b_rename.ipynb #c040
 def other_wishes(ep:Episode, # annotated; it is not changed
                  annotator, # an `Annotator`: writes the notes
                  seed:int=0,
@@ -212,7 +234,7 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
     return out
 
-# %% ../nbs/07b_rename.ipynb #c040
+# %% ../nbs/07b_rename.ipynb #c043
 _common = set('a an the of in on is are to and agent with called containing nothing substance which that'.split())
 def _words(text): return set(re.findall('[a-z]+', text.lower())) - _common
 
@@ -231,7 +253,7 @@ def scenery(row:dict, # a transition
     prompt = row['prompt']
     return row | dict(prompt=prompt[:shown.start(1)] + ''.join(f'\n{l}' for l in things + lines[cut:cut+1] + doors) + prompt[shown.end():])
 
-# %% ../nbs/07b_rename.ipynb #c043
+# %% ../nbs/07b_rename.ipynb #c046
 def other_moments(ep:Episode, # annotated; it is not changed
                   annotator, # an `Annotator`: writes the notes
                   seed:int=0,

@@ -126,7 +126,7 @@ def main():
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],
-        prompt_growth=[r['prompt_growth'] for r in runs], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()})
+        prompt_growth=[r['prompt_growth'] for r in runs], expert_growth=runs[0]['expert_growth'], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()})
     save_json(a.write, result)
     print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values()]), index=False))
     d = result['rl_minus_cloning']

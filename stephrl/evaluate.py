@@ -17,6 +17,7 @@ from .agents import MALFORMED, Agent
 from .env import Suite, env_class, load_suite
 from .episode import Episode, read_episodes
 from .prompts import about_tokens, flat_header, history_lines, observation_fields
+from .transitions import transitions
 from .rollout import describe_env, fingerprint, rollout
 
 # %% ../nbs/14_evaluate.ipynb #c006
@@ -249,26 +250,39 @@ def history_tokens(ep:Episode, count # text -> number of tokens
 def within_slope(series:list[list[float]] # per episode: a value at each step
                 )->float: # units per step, nan where nothing varies
     "Least-squares slope against the step number with an intercept per episode."
-    t = [np.arange(len(y)) - (len(y)-1)/2 for y in series]
-    den = sum((x*x).sum() for x in t)
-    return float(sum((x*np.asarray(y)).sum() for x, y in zip(t, series))/den) if den else math.nan
+    up, den = _sums(series).sum(0) if len(series) else (0, 0)
+    return float(up/den) if den else math.nan
 
-# %% ../nbs/14_evaluate.ipynb #c035
-def prompt_growth(episodes:list[Episode], # rollouts of the agent
-                  policy=None, # whose tokenizer counts the full history and the notes; None: an estimate
+def _sums(series): # (episodes, 2): those of t*y and of t*t, where t is the step number, centred
+    t = [np.arange(len(y)) - (len(y)-1)/2 for y in series]
+    return np.array([((x*np.asarray(y)).sum(), (x*x).sum()) for x, y in zip(t, series)], float).reshape(-1, 2)
+
+# %% ../nbs/14_evaluate.ipynb #c036
+def prompt_growth(episodes:list[Episode], # rollouts of the agent, or annotated demonstrations
+                  policy=None, # whose tokenizer counts what was not counted in play; None: an estimate
                   role:str='low', n:int=2000, seed:int=0 # resamples of the bootstrap
-                 )->dict: # slope, ci95, full_history {slope, ci95}, ratio, ratio_ci95, progress_tokens {...}
+                 )->dict: # slope, ci95, full_history {slope, ci95}, ratio, ratio_ci95; the same under memory; progress_tokens {...}
     "Tokens per step by which the prompt of `role` grows within an episode, beside the full history of the same episodes."
     count = about_tokens if policy is None else lambda text: len(policy.tokenizer(text, add_special_tokens=False).input_ids)
-    used = [[c.prompt_tokens for s in ep.steps for c in s.calls if c.role == role] for ep in episodes]
-    full = [history_tokens(ep, count) for ep in episodes]
-    keep = [i for i, (u, ep) in enumerate(zip(used, episodes)) if len(u) == len(ep.steps) >= 2]
-    rng, draws = np.random.default_rng(seed), []
-    for rows in (rng.choice(keep, len(keep)) for _ in range(n if keep else 0)): draws.append((within_slope([used[i] for i in rows]), within_slope([full[i] for i in rows])))
-    d, ci = np.array(draws).reshape(-1, 2), lambda x: [float(q) for q in np.quantile(x, [.025, .975])] if len(x) else [math.nan]*2
-    slope, whole = (within_slope([x[i] for i in keep]) for x in (used, full))
-    return dict(role=role, episodes=len(keep), slope=slope, ci95=ci(d[:, 0]), full_history=dict(slope=whole, ci95=ci(d[:, 1])), ratio=slope/whole if keep else math.nan,
-                ratio_ci95=ci(d[:, 0]/d[:, 1]), counted_by='words and marks (an estimate)' if policy is None else "the policy's tokenizer", progress_tokens=note_lengths(episodes, count))
+    read = [(e, u) for e, u in ((e, _read(e, role, count)) for e in episodes) if len(u) == len(e.steps) >= 2]
+    full = [history_tokens(e, count) for e, _ in read]
+    seen = [[count(observation_fields(o)) for o in ([e.observation_after(t) for t in range(len(e.steps))] if role == 'progress' else [s.observation for s in e.steps])] for e, _ in read]
+    less = lambda series: [np.subtract(x, y) for x, y in zip(series, seen)]
+    draws = np.random.default_rng(seed).integers(0, max(1, len(read)), (n, len(read)))
+    mine = [u for _, u in read]
+    return dict(role=role, episodes=len(read), **_growth(mine, full, draws), memory=_growth(less(mine), less(full), draws),
+                counted_by='words and marks (an estimate)' if policy is None else "the policy's tokenizer", progress_tokens=note_lengths(episodes, count))
+
+def _read(ep, role, count): # prompt tokens of the calls of a role
+    if any(s.calls for s in ep.steps): return [c.prompt_tokens for s in ep.steps for c in s.calls if c.role == role]
+    return [count(r['prompt']) for r in transitions(ep) if r['role'] == role] if ep.subtasks else []
+
+def _growth(mine, full, draws): # slopes, and their intervals over whole episodes
+    sums = [_sums(mine), _sums(full)]
+    slope = lambda s: np.divide(s[..., 0], s[..., 1], out=np.full(s.shape[:-1], math.nan), where=s[..., 1] > 0)
+    (a, b), (da, db) = (slope(s.sum(0)) for s in sums), (slope(s[draws].sum(1)) for s in sums)
+    ci = lambda x: [float(q) for q in np.nanquantile(x, [.025, .975])] if np.isfinite(x).any() else [math.nan]*2
+    return dict(slope=float(a), ci95=ci(da), full_history=dict(slope=float(b), ci95=ci(db)), ratio=float(a/b), ratio_ci95=ci(da/db))
 
 def note_lengths(episodes:list[Episode], count)->dict: # in tokens
     "Distribution of the lengths of the notes, and the share of empty ones."

@@ -28,7 +28,7 @@ from .policy import Policy, backbone_folder
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, rename, room_names, scenery, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, recast, rename, room_names, scenery, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -63,6 +63,7 @@ class Config:
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
+    recast: float = 0.                   # share of the low level's and the progress policy's rows that get free names of their own, see `stephrl.rename.recast`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
@@ -82,7 +83,7 @@ PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, outcomes=2, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, scenery=.5, variety=.5, relabel=True, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -282,9 +283,10 @@ def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def elsewhere(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
-    draw = random.Random(self.config.seed)
-    return [scenery(r, self.config.seed) if draw.random() < self.config.scenery else r for r in rows]
+    "The rows, some of them in another scenery or under other names; RL, which values what was really seen, learns without."
+    c, draw = self.config, random.Random(self.config.seed)
+    rows = [scenery(r, c.seed) if draw.random() < c.scenery else r for r in rows]
+    return [recast(r, c.seed) if r['role'] != 'high' and draw.random() < c.recast else r for r in rows]
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -474,8 +476,9 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
     "Everything that is worth knowing about the run, in one object."
     notes = {p.stem: json.loads(p.read_text()) for p in sorted(self.path('notes').glob('*.json'))}
     policy, episodes = load_agent(self.path('agents', 'rl')).policy, read_episodes(self.path('evaluation', 'rl.episodes.jsonl'))
+    demos = read_episodes(self.path('annotated.jsonl'))                       # how much would the prompts of the expert's own plays have grown?
     return dict(preset=self.config.preset, config=_plain(self.config), agents=played, difference=paired_difference(played['rl'], played['cloning']),
-                prompt_growth=prompt_growth(episodes, policy), **notes,
+                prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
 # %% ../nbs/16_train.ipynb #c040

@@ -197,21 +197,17 @@ def rearranged(row:dict, # a transition of the high or the low level
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
            seed:int=0
           )->dict: # the row itself where its target says what its prompt does not
-    "The row under free names and numbers of its own."
-    said, seen, kind = row['target'], row['prompt'], row['env']
+    "The row under free names of its own."
+    said, seen = row['target'], row['prompt']
     draw = random.Random(f'recast/{row["id"]}/{row["episode"]}/{seed}')
     texts = {k: row[k] for k in ('prompt', 'target', 'next_prompt') if row.get(k)}
-    for c in name_classes(kind):
+    for c in name_classes(row['env']):
         find, words = c.find(), set(c.find().findall(seen))
         if not words or re.search(c.unless, seen + said) or set(find.findall(said)) - words: continue
         words = sorted(words.union(*map(find.findall, texts.values())))
         pool = sorted({*words, *(COLOURS if set(c.words) <= set(COLOURS) else c.words)})
         new = dict(zip(words, draw.sample(pool, len(words))))
         texts = {k: find.sub(lambda m: new[m[1]], s) for k, s in texts.items()}
-    if kind not in _counted and name_classes(kind) and not set(NUMBER.findall(said)) - set(NUMBER.findall(seen)):
-        old = sorted(set().union(*map(NUMBER.findall, texts.values())), key=int)
-        number = dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))
-        texts = {k: NUMBER.sub(lambda m: number[m[0]], s) for k, s in texts.items()}
     return row | texts
 
 # %% ../nbs/07b_rename.ipynb #c040

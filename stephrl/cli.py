@@ -10,6 +10,7 @@ __all__ = ['REMEDIES', 'train', 'pretrain', 'compare', 'demos', 'games', 'evalua
 import argparse, errno, json, os, re, sys
 from pathlib import Path
 from . import __version__
+from .interrupts import uninterrupted
 
 # %% ../nbs/18_cli.ipynb #c005
 def _settings(pairs): # ['clone.lr=1e-3'] -> {'clone.lr': .001}
@@ -17,6 +18,7 @@ def _settings(pairs): # ['clone.lr=1e-3'] -> {'clone.lr': .001}
     for p in pairs or []:
         key, eq, value = p.partition('=')
         if not eq: raise ValueError(f'--set {p}: expected key=value, such as clone.lr=1e-3')
+        if key == 'preset': raise ValueError('--set preset: it is what the settings start from; choose it with --config')
         out[key] = _value(value)
     return out
 
@@ -42,41 +44,47 @@ def _writable(option, path): # the path, if a file can be written there: asked b
 # %% ../nbs/18_cli.ipynb #c006
 def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"
-    from stephrl.train import Config, run
+    with uninterrupted():
+        from stephrl.train import Config, run
     run(Config.of(a.config, **_settings(a.set)), a.out)
 
 def pretrain(a):
     "a small backbone that has read plain transcripts of train variations; goes on where it was interrupted"
-    from stephrl.env import nearest
-    from stephrl.pretrain import PRETRAININGS, pretrain as make
+    with uninterrupted():
+        from stephrl.env import nearest
+        from stephrl.pretrain import PRETRAININGS, pretrain as make
     if a.config not in PRETRAININGS: raise ValueError(f'unknown preset {a.config!r}.{nearest(a.config, PRETRAININGS)}')
     print(make(PRETRAININGS[a.config], a.out), f'in {a.out}/backbone')
 
 def compare(a):
     "every system on the same data, backbone, budget and panel, row by row; goes on where it was interrupted"
-    from stephrl.compare import compare as make
-    from stephrl.train import Config
+    with uninterrupted():
+        from stephrl.compare import compare as make
+        from stephrl.train import Config
     config = Config.of(a.config or dict(scienceworld='quick', alfworld='alfworld-quick')[a.env], **_settings(a.set))
     make(config, a.out, a.systems and [n.strip() for n in a.systems.split(',')])
 
 def demos(a):
     "expert episodes of train variations, verified by replay"
-    from stephrl.demos import collect_demos
+    with uninterrupted():
+        from stephrl.demos import collect_demos
     if a.workers < 0: raise ValueError(f'--workers: expected 0 or more, found {a.workers}')
     collect_demos(a.env, _names(a.tasks), a.split, a.limit, _writable('--out', a.out), a.workers, a.seed)
 
 def games(a):
     "make ALFWorld games of all six types, without the data set; ALFWORLD_DATA may point to the folder"
-    from stephrl.alfworld_games import write_games
+    with uninterrupted():
+        from stephrl.alfworld_games import write_games
     print(f'{len(write_games(a.out, a.n, a.seed, a.split))} games; play them with: export ALFWORLD_DATA={os.path.abspath(a.out)}')
 
 # %% ../nbs/18_cli.ipynb #c009
 def evaluate(a):
     "an agent on a panel: scores with intervals, tokens, crashes, and the gold ceiling"
-    from stephrl.agents import load_agent
-    from stephrl.annotate import get_annotator
-    from stephrl.env import load_suite
-    from stephrl.evaluate import evaluate as measure, markdown, table
+    with uninterrupted():
+        from stephrl.agents import load_agent
+        from stephrl.annotate import get_annotator
+        from stephrl.env import load_suite
+        from stephrl.evaluate import evaluate as measure, markdown, table
     suite = load_suite(a.suite, a.limit, _names(a.tasks))
     _writable('--out', a.out)
     agent = load_agent(a.agent, **dict(oracle_progress=True) if a.oracle_progress else {})
@@ -86,13 +94,14 @@ def evaluate(a):
 
 def view(a):
     "episodes of a file as one HTML page that needs no network"
-    from stephrl.episode import read_episodes
-    from stephrl.viewer import to_html
+    with uninterrupted():
+        from stephrl.episode import read_episodes
+        from stephrl.viewer import to_html
     episodes, count = read_episodes(a.episodes), None
     _writable('--html', a.html)
     if not episodes: raise ValueError(f'{a.episodes}: holds no episodes')
     if a.agent:
-        from stephrl.agents import load_agent
+        with uninterrupted(): from stephrl.agents import load_agent
         agent = load_agent(a.agent)
         agent.fill_values(episodes)
         count = getattr(agent.policy, 'count_tokens', None)   # an agent with a model for each role has no tokenizer of its own
@@ -100,15 +109,17 @@ def view(a):
 
 def panel(a):
     "measure the gold ceiling of a panel file and write it there"
-    from stephrl.env import PANELS, load_suite, save_suite
-    from stephrl.gold import ceiling, measure_gold
+    with uninterrupted():
+        from stephrl.env import PANELS, load_suite, save_suite
+        from stephrl.gold import ceiling, measure_gold
     path = Path(a.suite) if Path(a.suite).is_file() else PANELS/f'{a.suite}.json'
     suite = measure_gold(load_suite(a.suite), a.workers)
     print(save_suite(suite, path), f'gold {ceiling(suite)["all"]:.1f}')
 
 def notebook(a):
     "run a training notebook, showing what its cells print"
-    from stephrl.notebook import OUT, PRESET, run_notebook
+    with uninterrupted():
+        from stephrl.notebook import OUT, PRESET, run_notebook
     out = Path(a.out or f'runs/{a.preset}').resolve()
     print(run_notebook(a.notebook, out/Path(a.notebook).name, {PRESET: a.preset, OUT: str(out)}))
 

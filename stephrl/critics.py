@@ -138,10 +138,14 @@ def save_features(f:Features, path, fingerprint:str='', dtype=torch.float32)->Pa
     finally: temp.unlink(missing_ok=True)
     return path
 
+def _opened(path): # a safetensors file; they are written as a whole, so a damaged one was damaged later
+    try: return safe_open(path, 'pt')
+    except Exception as e: raise ValueError(f'{path}: not a whole safetensors file ({e}); delete it, the RL stage makes it anew') from e
+
 def load_features(path, fingerprint:str='')->Features|None: # None: there are none, or they belong to another run
     "Read stored features of the same run."
     if not Path(path).exists(): return None
-    with safe_open(path, 'pt') as f:
+    with _opened(path) as f:
         if (f.metadata() or {}).get('fingerprint') != fingerprint: return None
         return Features(**{k: f.get_tensor(k) for k in f.keys()})
 
@@ -192,7 +196,7 @@ def load(cls:CriticSet, path)->CriticSet:
     "Read what `save` wrote. Raises FileNotFoundError, and ValueError for another format."
     file = Path(path)/'heads.safetensors'
     if not file.exists(): raise FileNotFoundError(f'{file}: no critics there; they are written by the RL stage of `stephrl train`')
-    with safe_open(file, 'pt') as f: meta = json.loads((f.metadata() or {}).get('meta', '{}'))
+    with _opened(file) as f: meta = json.loads((f.metadata() or {}).get('meta', '{}'))
     if meta.get('format') != 1: raise ValueError(f"{file}: format {meta.get('format')!r}, this version reads 1; train the critics again")
     self = cls(meta['d'], meta['roles'], meta['hidden'])
     self.load_state_dict(load_file(file)); self.meta = {k: v for k, v in meta.items() if k != 'format'}

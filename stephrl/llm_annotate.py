@@ -73,7 +73,7 @@ Subtasks:'''
 
 UPDATE = '''You keep a short note about a subtask of a text game. Rewrite it after the last action.
 One plain sentence on where the agent is, what it holds and what just happened; then, only if the subtask needs it, one memory in brackets, such as
-[Route: hallway, kitchen], [Checked: fridge, cupboard], [Planted: pot 1], [Connections: battery.anode - red wire.t1] or [Reading: 12].
+[Route: hallway, kitchen], [Checked: fridge, cupboard], [Planted: pot 1], [Connections: battery anode - red wire 1] or [Reading: 12].
 Keep earlier facts until something contradicts them. Only what was observed, no plans, at most 40 words.
 
 Subtask: {subtask}

@@ -62,5 +62,7 @@ def _headings(cell, **_): # so that whoever watches knows where it is
 def _save(nb, out):
     out.parent.mkdir(parents=True, exist_ok=True)
     temp = out.with_name(f'.{out.name}.{os.getpid()}')
-    nbformat.write(nb, temp)
-    os.replace(temp, out)
+    try:
+        nbformat.write(nb, temp)
+        os.replace(temp, out)
+    finally: temp.unlink(missing_ok=True)

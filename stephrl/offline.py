@@ -148,21 +148,26 @@ class Distance:
         self.policy, self.data, self.reference, self.ratios = policy, data, reference, []
         self.start = {n: p.detach().clone() for n, p in trainable(policy.model).items()}
         self.probe = np.random.default_rng(seed).permutation(len(data))[:probe]
+        self.said = list(self.next_tokens())   # by the clone
 
     def see(self, pairs, rows): self.ratios += (self.reference[rows] - pairs.logprob.detach().cpu()).tolist()
 
     def __call__(self)->dict:
         "L2 change of the weights, and the mean log-ratio of the rows seen since the last call."
-        now, out = trainable(self.policy.model), dict(kl_data=float(np.mean(self.ratios or [0.])))
+        now, out = trainable(self.policy.model), dict(log_ratio=float(np.mean(self.ratios or [0.])))
         self.ratios = []
         change, size = (sum(x.double().pow(2).sum().item() for x in xs)**.5 for xs in ([now[n].detach() - w for n, w in self.start.items()], self.start.values()))
         return out | dict(weights_l2=change, weights_l2_relative=change/max(size, 1e-12))
 
     @torch.no_grad()
-    def on_probe(self, batch:int=32)->float:
-        "Mean log-ratio on the probe, nats per utterance."
-        pairs = [self.policy.pairs(self.policy.rows([self.data.pairs[i] for i in self.probe[k:k+batch]])).logprob.cpu() for k in range(0, len(self.probe), batch)]
-        return (self.reference[self.probe] - torch.cat(pairs)).mean().item()
+    def next_tokens(self, batch:int=16):
+        "Log-probabilities (B, T, vocabulary) of the next token along the utterances of the probe, batch by batch; the same everywhere behind an utterance's end."
+        for k in range(0, len(self.probe), batch):
+            yield self.policy.pairs(self.policy.rows([self.data.pairs[i] for i in self.probe[k:k+batch]]), logits=True).logits.log_softmax(-1).cpu()
+
+    def on_probe(self)->float:
+        "KL(clone || policy) on the probe, nats per utterance."
+        return sum((clone.exp()*(clone - now)).sum().item() for clone, now in zip(self.said, self.next_tokens()))/max(1, len(self.probe))
 
 # %% ../nbs/11b_offline.ipynb #c031
 def weighted_loss(weight:torch.Tensor, # (N,) of the table
@@ -290,9 +295,9 @@ def offline_rl(policy:Policy, # the clone; trained in place
     history = trainer.fit()
     distance = trainer.distance
     summary |= dict(updates=trainer.step, lr=config.policy.lr, critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
-                    critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl_probe=distance.on_probe(),
-                    kl_data=[r['kl_data'] for r in history if 'kl_data' in r][-1], config=asdict(config))
-    summary |= {k: v for k, v in distance().items() if k != 'kl_data'}
+                    critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl=distance.on_probe(),
+                    log_ratio=[r['log_ratio'] for r in history if 'log_ratio' in r][-1], config=asdict(config))
+    summary |= {k: v for k, v in distance().items() if k != 'log_ratio'}
     if out: _write_json(summary, out/'iql.json')
     return critics, summary
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EVENTS', 'ROUTE', 'CHECKED', 'ADDED', 'PLANTED', 'WATERED', 'READING', 'WAITED', 'CONNECTIONS', 'BROKEN', 'room_of',
            'has_words', 'sees', 'holds', 'focused', 'moved', 'state_of', 'content_of', 'event', 'compared', 'in_view',
-           'Memory', 'recall', 'bracket', 'note']
+           'Memory', 'recall', 'bracket', 'note', 'sentence']
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c003
 import re
@@ -137,7 +137,7 @@ def _reading(slots, action, obs):
 
 def _connection(slots, action, obs):
     m = re.match(r'(.{1,40}?) on (.{1,40}?) is now connected to (.{1,40}?) on (.{1,40})', obs.text[:200])
-    return f'{m[2]}.{m[1]} - {m[4]}.{m[3]}'.replace('terminal ', 't') if m else ''
+    return f'{m[2]} {m[1]} - {m[4]} {m[3]}'.replace('terminal ', '') if m else '' # shorter than the paper's 'battery.anode - blue wire.t1': six fit
 
 def _broken(slots, action, obs):
     m = re.search(r'The (.{1,40}?) appears broken', obs.text[:100])
@@ -179,15 +179,23 @@ def note(slots:dict, # words of the subtask's name
          action:str, obs:Observation # what was done, and what came back
         )->str: # p_(t+1)
     "The next local progress: one sentence and the brackets, at most 64 tokens."
-    what = '; '.join(x for x in (event(action, obs.text), in_view(slots, obs)) if x)
-    here, thing = room_of(obs), slots.get('thing', '')
-    parts = [f'is in the {here}' if here != 'outside' else 'is outside'] if here else []
-    if thing and holds(obs, thing) and not has_words(thing, what): parts.append(f'with the {thing}')
-    if what: parts.append(('and ' if parts else '') + what)
-    sentence = ' '.join(parts)
-    if here or re.match('has |sees ', sentence): sentence = f'Agent {sentence}'
-    sentence = capped(sentence, 26)
-    out = [sentence[:1].upper() + sentence[1:] + '.'] if sentence else []
-    for m in memories:
-        out.append(bracket(m, recall(m, previous, m.item(slots, action, obs)), 62 - about_tokens(' '.join(out))))
-    return ' '.join(x for x in out if x)
+    items = {m: recall(m, previous, m.item(slots, action, obs)) for m in memories}
+    facts = ' '.join(bracket(m, x, 62) for m, x in items.items() if m.keep != 'run')        # these stay, whatever happens now
+    out = sentence(slots, event(action, obs.text), in_view(slots, obs), obs, min(26, 61 - about_tokens(facts)))                # 61: and a full stop
+    for m, x in items.items(): out = f'{out} {bracket(m, x, 62 - about_tokens(out))}'.strip()
+    return out
+
+def sentence(slots:dict, happened:str, view:str, obs:Observation, tokens:int # at most so many
+            )->str: # '' when there is nothing to say
+    "Where the agent is, with what, what happened and what is to be seen; as much of it as there is room for, the newest last to go."
+    here, thing, texts = room_of(obs), slots.get('thing', ''), []
+    place = [f'is in the {here}' if here != 'outside' else 'is outside'] if here else []
+    for known, what in ((place, [happened, view]), (place, [view or happened]), ([], [view or happened])):
+        said = '; '.join(filter(None, what))
+        held = [f'with the {thing}']*bool(thing and holds(obs, thing) and not has_words(thing, said) and (known or not place))
+        text = ' '.join(known + held + [('and ' if known + held else '') + said]*bool(said))
+        if known or re.match('has |sees ', text): text = f'Agent {text}'
+        texts.append(text)
+    best = next((t for t in texts if about_tokens(t) <= tokens), texts[-1])
+    best = capped(best, tokens)
+    return f'{best[:1].upper()}{best[1:]}.' if best else ''

@@ -10,6 +10,8 @@ __all__ = ['PAPER_TASKS', 'QUICK_TASKS', 'PRESETS', 'STAGES', 'Config', 'ConfigE
 import json, random, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import get_type_hints
 import torch
@@ -24,7 +26,7 @@ from .episode import Episode, read_episodes
 from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
-from .policy import Policy, backbone_folder
+from .policy import Policy, backbone_folder, shipped_backbones
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
@@ -108,7 +110,7 @@ def of(cls:Config, preset:str='quick', # name of a preset, or the path of a JSON
         except (OSError, ValueError) as e: raise ConfigError(f'{preset}: cannot be read as a JSON object of settings ({e})') from e
         if not isinstance(stored, dict): raise ConfigError(f'{preset}: expected a JSON object of settings, found {type(stored).__name__}')
         preset, changes = stored.pop('preset', 'quick'), {**_dotted(stored), **changes}
-    if preset not in PRESETS: raise ConfigError(f'unknown preset {preset!r}.{nearest(preset, PRESETS)} Or give the path of a .json file')
+    if not isinstance(preset, (str, Path)) or preset not in PRESETS: raise ConfigError(f'unknown preset {preset!r}.{nearest(preset, PRESETS)} Or give the path of a .json file')
     config = replace(PRESETS[preset])
     for key, value in changes.items(): config = _with(config, key, key.split('.'), value)
     return config
@@ -153,9 +155,21 @@ def check(self:Config)->Config: # itself
         if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
+    self.check_names()
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
     self.pretraining()
     return self
+
+@patch
+def check_names(self:Config):
+    "Raises `ConfigError` for a backbone that is nearly one of ours, and for options that the environment's class does not know."
+    mine = [*BACKBONES, *shipped_backbones()]
+    if self.backbone not in mine and not Path(self.backbone).exists() and get_close_matches(self.backbone, mine, cutoff=.75):
+        raise ConfigError(f'backbone: there is no {self.backbone!r}.{nearest(self.backbone, mine)} Any other name is a path, or a model of the hub')
+    if self.lora is not None and self.backbone in BACKBONES: raise ConfigError(f'lora: {self.backbone!r} is made by the run with random weights, an adapter on it would learn nothing; take a loaded backbone, or lora=null')
+    known = [p for p in signature(env_class(self.env)).parameters]
+    for k in self.env_options:
+        if k not in known: raise ConfigError(f'env_options: {self.env} has no {k!r}.{nearest(k, known)}')
 
 @patch
 def pretraining(self:Config)->Pretraining|None:
@@ -182,6 +196,8 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         file, mine = self.out/'config.json', _plain(config)
         theirs, self.stages = _stored(file, mine), _stored(self.out/'stages.json', {})
+        for name, s in self.stages.items():
+            if not isinstance(s, dict) or not {'seconds', 'finished'} <= set(s): raise ConfigError(f'{self.out/"stages.json"}: {name}: expected seconds and finished, found {s!r:.40}; remove the file, finished stages are done again')
         other = differing_settings(theirs, mine)
         if other and self.path('demos.jsonl').exists():
             k, (then, now) = min(other.items())
@@ -269,7 +285,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            for rows, file in zip((self.elsewhere(self.augmented(learn)), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            for rows, file in zip((self.recasted(self.elsewhere(self.augmented(learn))), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
@@ -283,10 +299,15 @@ def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def elsewhere(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of them in another scenery or under other names; RL, which values what was really seen, learns without."
-    c, draw = self.config, random.Random(self.config.seed)
-    rows = [scenery(r, c.seed) if draw.random() < c.scenery else r for r in rows]
-    return [recast(r, c.seed) if r['role'] != 'high' and draw.random() < c.recast else r for r in rows]
+    "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
+    draw = random.Random(self.config.seed)
+    return [scenery(r, self.config.seed) if draw.random() < self.config.scenery else r for r in rows]
+
+@patch
+def recasted(self:Run, rows:list[dict])->list[dict]:
+    "The rows, some of the low level's and the progress policy's under free names of their own: as right as before, and worth as much."
+    draw = random.Random(self.config.seed)
+    return [recast(r, self.config.seed) if r['role'] != 'high' and draw.random() < self.config.recast else r for r in rows]
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:
@@ -447,7 +468,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
         if todo:
             if not file.exists():
                 learn, _ = self.learnable()
-                save_dataset(to_dataset(self.augmented(learn) + self.own_rows(played)), file)
+                save_dataset(to_dataset(self.recasted(self.augmented(learn) + self.own_rows(played))), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))
@@ -466,15 +487,15 @@ def results(self:Run)->dict:
         for name, file in files.items():
             if todo: evaluate(load_agent(self.path('agents', dict(cloning='clone', rl='rl')[name])), c.panel(), c.decoding, out=file, seed=c.seed,
                               n_parallel=c.parallel, annotator=get_annotator(c.env))
-        played = {n: json.loads(f.read_text()) for n, f in files.items()}
+        played = {n: _stored(f, {}) for n, f in files.items()}
         if todo: save_json(self.path('results.json'), self.summary(played))
-    return json.loads(self.path('results.json').read_text())
+    return _stored(self.path('results.json'), {})
 
 @patch
 def summary(self:Run, played:dict # name -> what `evaluate` gave
            )->dict:
     "Everything that is worth knowing about the run, in one object."
-    notes = {p.stem: json.loads(p.read_text()) for p in sorted(self.path('notes').glob('*.json'))}
+    notes = {p.stem: _stored(p, {}) for p in sorted(self.path('notes').glob('*.json'))}
     policy, episodes = load_agent(self.path('agents', 'rl')).policy, read_episodes(self.path('evaluation', 'rl.episodes.jsonl'))
     demos = read_episodes(self.path('annotated.jsonl'))                       # how much would the prompts of the expert's own plays have grown?
     return dict(preset=self.config.preset, config=_plain(self.config), agents=played, difference=paired_difference(played['rl'], played['cloning']),

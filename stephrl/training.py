@@ -133,8 +133,8 @@ class JsonlTracker(GeneralTracker):
 
 def read_log(path)->list[dict]: # records; a line that was cut off is passed over
     "The records that a `JsonlTracker` wrote."
-    whole = [l for l in Path(path).read_text().splitlines(True) if l.endswith('\n')]
-    return [json.loads(l) for l in whole]
+    try: return [json.loads(l) for l in Path(path).read_text().splitlines(True) if l.endswith('\n')]
+    except ValueError as e: raise ValueError(f'{path}: damaged, not a log of JSON lines ({e}); delete it, the training goes on without its earlier curves') from e
 
 # %% ../nbs/09a_training.ipynb #c027
 def save_state(state:dict, path)->Path:
@@ -154,7 +154,8 @@ def load_state(path, # what `save_state` wrote
     "Read a checkpoint onto the CPU. Raises ValueError when it is damaged or belongs to another run."
     try: state = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e: raise ValueError(f'{path}: not a whole checkpoint ({type(e).__name__}); delete it to start this training again') from e
-    if state.get('fingerprint') != fingerprint:
+    if not isinstance(state, dict) or 'fingerprint' not in state: raise ValueError(f'{path}: not a checkpoint of a training; delete it to start this training again')
+    if state['fingerprint'] != fingerprint:
         raise ValueError(f'{path}: belongs to a run with other data, settings or starting weights; use another folder, or delete it to start again')
     return state
 

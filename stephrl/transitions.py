@@ -209,7 +209,10 @@ def load_dataset(path:str|Path # what `save_dataset` wrote
         import pyarrow.parquet as pq
         from datasets import Dataset
     if not Path(path).exists(): raise FileNotFoundError(f'{path}: no table of transitions there; make one with save_dataset(to_dataset(episodes), path)')
-    table = pq.read_table(path)
+    try: table = pq.read_table(path)
+    except Exception as e:
+        if getattr(e, 'errno', None): raise                                    # the system's own: no permission, say
+        raise ValueError(f'{path}: damaged, not a parquet file ({" ".join(str(e).split())[:100]}); delete it, and what made it makes it again') from e
     if missing := [c for c in _features() if c not in table.column_names]:
         raise ValueError(f'{path}: the columns {", ".join(missing)} are missing; it was not written by this version: make it again with to_dataset')
     return Dataset(table.select(list(_features())).cast(_features().arrow_schema))

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from stephrl.annotate import annotate, annotate_file, get_annotator
 from stephrl.episode import Episode, Observation, Step, read_episodes, write_episodes
 from stephrl.prompts import about_tokens
-from stephrl.scienceworld_notes import EVENTS
+from stephrl.scienceworld_notes import EVENTS, recall
 from stephrl.scienceworld_rules import FORMS, form_of
 from stephrl.scienceworld_stretches import ROOMS, word_of
 
@@ -109,6 +109,13 @@ def test_facts_are_inherited():
     p = rules.update(n, p, 'dance', Observation('Unknown action.', 'This room is called the kitchen. '))
     p = rules.update(n, p, 'go to hallway', Observation('You move to the hallway.', 'This room is called the hallway. '))
     assert '[Checked: kitchen, hallway]' in p
+
+def test_no_fact_is_forgotten_within_a_subtask():
+    for ep in gold:
+        for g in ep.subtasks:
+            kept = [m for m in form_of(g.name)[0].memories if m.keep == 'set'] if form_of(g.name)[0] else []
+            for s in ep.steps[g.start:g.end]:
+                for m in kept: assert set(recall(m, s.progress)) <= set(recall(m, s.next_progress)), (ep.task, g.name, s.progress, s.next_progress)
 
 def test_annotate_file_replaces_nothing_when_it_fails(tmp_path):
     src, dst = tmp_path / 'raw.jsonl', tmp_path / 'notes.jsonl'

@@ -53,7 +53,7 @@ def times(out, before):  # seconds of the stages; what is not done again took wh
 def rounded(folder, out, name, preset, known=()):
     "The agent as it is shipped: weights in bfloat16, no critics."
     agent = load_agent(folder)
-    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'python benchmarks/tiny.py --preset {preset} --ship')
+    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'{PLANS[preset].data}python benchmarks/tiny.py --preset {preset} --ship')
 
 
 def played(out, agents, config, suite, decoding):
@@ -83,8 +83,9 @@ def main():
     best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
     rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite in plan.panels for decoding in ('free', 'valid')]
     shown = [r for _, _, pair in rows for r in pair.values()]
+    command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
-        command=f'{plan.data}python benchmarks/tiny.py --preset {a.preset}' + (f' --clone {a.clone}' if a.clone else ''), config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
+        command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
         machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
         rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
     print(markdown(table(shown), index=False))

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['TYPES', 'PUBLISHED', 'SPLITS', 'GOAL', 'WORDS', 'YIELD', 'EXPERTS', 'STANDS', 'wheel', 'rules_of_the_wheel',
-           'installed', 'GameError', 'Household', 'type_of', 'sanitised', 'dialect_of', 'read_game', 'split_folder',
-           'find_games', 'kind_ranks', 'places_in', 'ranges', 'unranged', 'ALFWorld', 'pinned', 'published_suite']
+           'installed', 'GameError', 'UnknownGame', 'Household', 'type_of', 'sanitised', 'dialect_of', 'read_game',
+           'lacking', 'split_folder', 'Found', 'find_games', 'kind_ranks', 'places_in', 'ranges', 'unranged',
+           'ALFWorld', 'pinned', 'published_suite']
 
 # %% ../nbs/04_alfworld.ipynb #c003
 import hashlib, json, os, re, warnings
@@ -44,6 +45,9 @@ def installed()->str:
 # %% ../nbs/04_alfworld.ipynb #c009
 class GameError(EnvError):
     "A game file cannot be used; the message names the file, what is wrong and the remedy."
+
+class UnknownGame(GameError, ValueError):
+    "No split holds a game with this id: in a rollout an episode that crashed, elsewhere a wrong argument."
 
 @dataclass(frozen=True)
 class Household:
@@ -88,18 +92,31 @@ def read_game(path:str|Path, # game.tw-pddl
     "A game file. Raises `GameError` naming the file for what is missing, damaged, unsolvable or unsafe."
     try: d = json.loads(Path(path).read_text(encoding='utf8'))
     except OSError as e: raise GameError(f'{path}: cannot be read ({e.strerror})') from e
-    except ValueError as e: raise GameError(f'{path}: damaged, not JSON ({e}); get it again') from e
-    for k in ('pddl_problem', 'grammar', 'solvable') if isinstance(d, dict) else ['pddl_problem']:
-        if not isinstance(d, dict) or k not in d: raise GameError(f'{path}: no game, the entry {k!r} is missing; get it again')
+    except (ValueError, RecursionError) as e: raise GameError(f'{path}: damaged, not JSON ({e}); get it again') from e
+    if not isinstance(d, dict): raise GameError(f'{path}: no game, expected a JSON object, found {type(d).__name__}; get it again')
+    for k, kind in dict(pddl_problem=str, grammar=str, solvable=bool, **({'pddl_domain': str} if trusted else {})).items():
+        if k not in d: raise GameError(f'{path}: no game, the entry {k!r} is missing; get it again')
+        if not isinstance(d[k], kind): raise GameError(f'{path}: {k}: expected {"text" if kind is str else "true or false"}, found {d[k]!r:.40}; get it again')
     if not d['solvable']: raise GameError(f'{path}: nobody has solved this game')
     goal, dialect = GOAL.search(d['grammar']), dialect_of(d['grammar'])
     if not goal or not dialect: raise GameError(f"{path}: {'no task sentence' if dialect else 'neither put nor move'} in its grammar: it was made for another version of alfworld")
     if trusted and dialect == 'put': raise GameError(f'{path}: made before alfworld 0.4, where one said "put X in/on Y"; without trusted=True it is converted to "move X to Y"')
     goal = goal[1].strip() if trusted else sanitised(goal[1].strip(), path)
     game = Household(d['pddl_problem'], goal, str(path), dialect, (d['pddl_domain'], d['grammar']) if trusted else None)
-    try: game.type
+    try: game.type, game.id
     except GameError as e: raise GameError(f'{path}: {e}; the file is cut off, or not of ALFWorld') from e
+    except UnicodeEncodeError as e: raise GameError(f'{path}: damaged, its problem is not text ({e.reason}); get it again') from e
+    if missing := lacking(game.problem): raise GameError(f'{path}: nobody can win this game, it has no {missing}, which its goal asks for')
     return game
+
+def lacking(problem:str)->str: # 'apple', 'fridge'; '' when all is there
+    "A kind of thing or of place that the goal of a problem names, and that its start does not have as often as it is needed."
+    start, _, goal = problem.partition('(:init')[2].lower().partition('(:goal')
+    for predicate in ('objecttype', 'receptacletype'):
+        for variable, kind in set(re.findall(rf'\({predicate} (\?\S+) ([\w-]+)\)', goal)):
+            if len(re.findall(rf'\({predicate} \S+ {re.escape(kind)}\)', start)) < (2 if predicate == 'objecttype' and '(not (=' in goal else 1): return kind.removesuffix('type')
+    helper = next((place for mark, place in dict(isclean='sinkbasin', ishot='microwave', iscool='fridge').items() if f'({mark} ' in goal), None)
+    return helper if helper and not re.search(rf'\(receptacletype \S+ {helper}type\)', start) else ''
 
 # %% ../nbs/04_alfworld.ipynb #c016
 def split_folder(data:str|Path, # folder with json_2.1.1, or json_2.1.1 itself
@@ -112,8 +129,10 @@ def _remembered(folder): # a file for what was found in this folder
     return home/'stephrl'/f'alfworld-{hashlib.blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()}.json'
 
 def _load(file):
-    try: return json.loads(file.read_text())
-    except (OSError, ValueError): return {} # nothing remembered, or damaged: it is made anew
+    try: found = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError): found = {} # nothing remembered, or damaged: it is made anew
+    whole = lambda x: isinstance(x, list) and len(x) == 3 and all(isinstance(y, str) for y in x)
+    return {k: x for k, x in found.items() if whole(x)} if isinstance(found, dict) else {}
 
 def _store(file, found):
     try:
@@ -124,20 +143,32 @@ def _store(file, found):
     except OSError: pass # a home that cannot be written: next time takes as long as this time
 
 # %% ../nbs/04_alfworld.ipynb #c017
+@dataclass
+class Found:
+    "What lies below the folder of a split."
+    games: dict    # {id: (type, path)} in order of paths
+    skipped: list  # why a file was skipped
+    old: int       # games that say 'put', as before 0.4: they are played with 'move'
+
 def find_games(folder:Path # of a split
-              )->tuple[dict, list]: # {id: (type, path)} in order of paths, [why a file was skipped]
-    "All usable games below a folder."
-    files, memory = sorted(folder.rglob('game.tw-pddl')), _remembered(folder)
-    before, after, games, skipped = _load(memory), {}, {}, []
-    for f in files:
-        if 'movable' in str(f) or 'Sliced' in str(f): continue # not among the six types
-        stat = f.stat()
-        key = f'{f.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}'
-        try: after[key] = before.get(key) or (lambda g: [g.id, g.type])(read_game(f))
+              )->Found:
+    "All usable games below a folder; and those of its trials that hold none."
+    memory = _remembered(folder)
+    before, after, games, skipped, old = _load(memory), {}, {}, [], 0
+    for trial in sorted({f.parent for name in ('game.tw-pddl', 'traj_data.json') for f in folder.rglob(name)}):
+        f, where = trial/'game.tw-pddl', str(trial.relative_to(folder))
+        if 'movable' in where or 'Sliced' in where: continue # not among the six types
+        try:
+            stat = f.stat()
+            key = f'{where} {stat.st_size} {stat.st_mtime_ns}'
+            after[key] = before.get(key) or (lambda g: [g.id, g.type, g.dialect])(read_game(f))
+        except OSError: skipped.append(f'{f}: there is no such file; get it again with `alfworld-download`'); continue
         except GameError as e: skipped.append(str(e)); continue
-        games.setdefault(after[key][0], (after[key][1], str(f)))
+        id, kind, dialect = after[key]
+        old += dialect == 'put'
+        games.setdefault(id, (kind, str(f)))
     if after != before: _store(memory, after)
-    return games, skipped
+    return Found(games, skipped, old)
 
 # %% ../nbs/04_alfworld.ipynb #c020
 YIELD = Path(__file__).parent/'data'/'alfworld_places.json' if '__file__' in globals() else Path('../stephrl/data/alfworld_places.json')
@@ -183,11 +214,16 @@ class ALFWorld:
             raise ValueError(f'step_limit: expected a number of actions or None, found {step_limit!r}')
         if simplification: raise ValueError(f'ALFWorld has no simplifications, found {simplification!r}')
         if expert not in EXPERTS: raise ValueError(f'expert: there is no {expert!r}.{nearest(expert, EXPERTS)}')
-        engine_parts()
+        self.check_installed()
         self.simplification, self.step_limit, self.trusted, self.expert_kind = simplification, step_limit, trusted, expert
         self.data = data or os.environ.get('ALFWORLD_DATA')
         self.game = self.household = None
         self.playing, self.skipped, self.converted = False, [], 0
+
+    @staticmethod
+    def check_installed():
+        "Raises `EnvError` with the remedy where the engine or the package is missing."
+        engine_parts(), wheel()
 
     def close(self):
         "Give the engine back. The environment may be used again."
@@ -200,20 +236,22 @@ class ALFWorld:
 EXPERTS = ('search', 'handcoded')
 
 # %% ../nbs/04_alfworld.ipynb #c024
-_found = {} # folder of a split -> {id: (type, path)}
+_found = {} # folder of a split -> `Found`
 
 @patch
 def games(self:ALFWorld, split:str)->dict: # {id: (type, path)}
-    "The games of a published split. Warns once about files that are skipped; raises `EnvError` where there is no such split."
+    "The games of a published split. Warns once about files that are skipped and about old ones; raises `EnvError` where there is no such split, or none that can be played."
     folder = split_folder(self.data, split) if self.data else None
     if folder is None:
         where = f'{self.data} has no folder json_2.1.1/{split}' if self.data else 'ALFWORLD_DATA is not set'
         raise EnvError(f"{where}; get the games with `alfworld-download` and set ALFWORLD_DATA, make some with `stephrl games --out DIR`, or use the splits 'made' and 'generated', which need no files")
     if folder not in _found:
-        _found[folder], skipped = find_games(folder)
-        self.skipped += skipped
-        if skipped: warnings.warn(f'{len(skipped)} of {len(skipped) + len(_found[folder])} games skipped in {folder}, the first: {skipped[0]}')
-    return _found[folder]
+        found = _found[folder] = find_games(folder)
+        if found.skipped: warnings.warn(f'{len(found.skipped)} of {len(found.skipped) + len(found.games)} games skipped in {folder}:\n' + '\n'.join(found.skipped[:20]) + '\n…'*(len(found.skipped) > 20))
+        if found.old: warnings.warn(f'{found.old} of {len(found.games)} games in {folder} were made before alfworld 0.4 and say "put X in/on Y": they are played as the others, with "move X to Y"')
+    self.skipped = _found[folder].skipped
+    if not _found[folder].games: raise EnvError(f'{folder} holds no game that can be played{": " + self.skipped[0] if self.skipped else ""}; get the games with `alfworld-download`')
+    return _found[folder].games
 
 @patch
 def variations(self:ALFWorld, task:str, split:str # one of `SPLITS`
@@ -232,13 +270,13 @@ def pinned()->frozenset: # ids
 
 @patch
 def find(self:ALFWorld, task:str, variation:str)->Household:
-    "The game with this id. Raises `ValueError` when no split has it, `GameError` when its file has become unusable."
+    "The game with this id. Raises `UnknownGame` when no split has it, `GameError` when its file has become unusable."
     if task not in TYPES: raise ValueError(f'ALFWorld has no task {task!r}.{nearest(task, TYPES)}')
     published = [s for s in PUBLISHED[::-1] if self.data and split_folder(self.data, s)]
     for split in ('generated', *published, 'made') if variation in pinned() else (*published, 'generated', 'made'):
         if split in PUBLISHED and variation in self.games(split): return read_game(self.games(split)[variation][1], self.trusted)
         if split not in PUBLISHED and (game := import_module('stephrl.alfworld_games').known_games(split, task).get(variation)): return game()
-    raise ValueError(f'no game {variation!r} of type {task} in {self.data or "the generated splits (ALFWORLD_DATA is not set)"}')
+    raise UnknownGame(f'no game {variation!r} of type {task} in ' + (f'{self.data}; is the data set whole?' if self.data else 'the generated splits, and ALFWORLD_DATA is not set: get the published games with `alfworld-download` and point it to them'))
 
 @patch
 def reset(self:ALFWorld, task:str, variation:str, # id of a game
@@ -262,6 +300,7 @@ def load(self:ALFWorld, household:Household):
     domain, grammar = household.rules or rules_of_the_wheel()
     try: self.game = Game(domain, grammar, household.problem, None if household.rules else dict(task=f'Your task is to: {household.goal}'))
     except EnvError as e: raise GameError(f'{household.source or household.id}: {e}') from e
+    except Exception as e: raise GameError(f'{household.source or household.id}: the engine cannot read it ({type(e).__name__}: {str(e)[:100]})') from e
     self.household, self.converted = household, self.converted + (household.dialect == 'put')
 
 @patch
@@ -305,5 +344,7 @@ def published_suite(name:str, # 'valid_seen' or 'valid_unseen'
                     data:str|Path|None=None # folder with json_2.1.1; None: ALFWORLD_DATA
                    )->Suite:
     "All games of a published split, 50 actions each. Raises `EnvError` with the remedy where the data set is missing."
-    games = ALFWorld(data=data).games(name)
-    return Suite(name, 'alfworld', ALFWorld.version, '', 50, [(kind, id) for id, (kind, _) in games.items()])
+    env = ALFWorld(data=data)
+    games, found = env.games(name), _found[split_folder(env.data, name)]
+    note = '; '.join(filter(None, [f'{len(found.skipped)} of {len(found.skipped) + len(games)} games LEFT OUT'*bool(found.skipped), f'{found.old} games of before alfworld 0.4 converted'*bool(found.old)]))
+    return Suite(name, 'alfworld', ALFWorld.version, '', 50, [(kind, id) for id, (kind, _) in games.items()], skipped=found.skipped, note=note)

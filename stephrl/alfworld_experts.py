@@ -197,7 +197,7 @@ def main(argv=None):
     p.add_argument('data', help='folder with json_2.1.1')
     p.add_argument('--out', type=Path, default=YIELD)
     a = p.parse_args(argv)
-    published = [read_game(path) for _, path in find_games(split_folder(a.data, 'train'))[0].values()]
+    published = [read_game(path) for _, path in find_games(split_folder(a.data, 'train')).games.values()]
     known = import_module('stephrl.alfworld_games').known_games
     made = [recipe() for kind in TYPES for recipe in known('made', kind).values()]
     counts = count_yield(published), count_yield(made)

@@ -42,8 +42,6 @@ def may_hold()->dict: # kind of place -> sorted kinds of things
 def plans()->tuple: # numbers of the floor plans
     return tuple(sorted(int(re.search(r'\d+', p.name)[0]) for p in (wheel()/'gen'/'layouts').glob('*-objects.json')))
 
-
-
 # %% ../nbs/04b_alfworld_games.ipynb #c009
 MISSING = dict(StoveBurner=4, CoffeeMachine=1, Toaster=1, GarbageCan=1, HandTowelHolder=1, TowelHolder=1, ToiletPaperHanger=1, LaundryHamper=1)
 OPENABLE = ('Fridge', 'Cabinet', 'Microwave', 'Drawer', 'Safe')
@@ -284,12 +282,15 @@ def write_game(folder:Path, recipe:Recipe, id:str)->Path:
 def write_games(out:str|Path, # the folder for ALFWORLD_DATA
                 n:int=600, seed:int=0, split:str='train', kinds=TYPES, progress:bool=True # show a bar
                )->list[Path]: # files
-    "Make n games, the types in turn. Raises `ValueError` for unknown types and numbers below 1."
+    "Make n games, the types in turn. Raises `ValueError` for unknown types, numbers below 1, and a folder with games that were not made here."
     from tqdm.auto import tqdm
     for k in kinds:
         if k not in TYPES: raise ValueError(f'ALFWorld has no task {k!r}.{nearest(k, TYPES)}')
     if n < 1: raise ValueError(f'n: expected at least 1, found {n}')
+    if not re.fullmatch(r'\w+', split): raise ValueError(f'split: expected letters, digits and _, found {split!r}')
     makers, folder = [(k, made_games(k, f'files {seed}')) for k in kinds], Path(out)/'json_2.1.1'/split
+    if theirs := next((f.parent for f in folder.rglob('game.tw-pddl') if not re.fullmatch('trial_[0-9a-f]{12}', f.parent.name)), None):
+        raise ValueError(f'{folder} holds games that were not made here, such as {theirs.name}; made ones among them could not be told from published ones: give another folder or split')
     return [write_game(folder, *next(makers[i % len(kinds)][1])[::-1]) for i in tqdm(range(n), desc='games', unit='game', disable=not progress)]
 
 # %% ../nbs/04b_alfworld_games.ipynb #c039

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ENVIRONMENTS', 'PANELS', 'DATA_SUITES', 'EnvError', 'EnvDied', 'nearest', 'Expert', 'TextEnv', 'Corridor',
-           'CorridorExpert', 'accepts', 'register_env', 'env_class', 'make_env', 'Suite', 'SuiteError', 'suite_names',
-           'load_suite', 'save_suite']
+           'CorridorExpert', 'accepts', 'register_env', 'env_class', 'check_installed', 'make_env', 'Suite',
+           'SuiteError', 'suite_names', 'load_suite', 'save_suite']
 
 # %% ../nbs/01_env.ipynb #c003
 import json, os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -117,6 +117,11 @@ def env_class(name:str # registered name
     except ModuleNotFoundError as e:
         raise EnvError(f"environment {name!r} needs the package {e.name!r}; install it: pip install 'stephrl[{name}]', or pip install {e.name}") from e
 
+def check_installed(name:str # registered name
+                   ):
+    "Raises `EnvError` with the remedy where an environment's class says (`check_installed`) that something it needs is missing: asked before long work, not in it."
+    getattr(env_class(name), 'check_installed', lambda: None)()
+
 def make_env(name:str, # registered name
              **kwargs # of its class: step_limit, simplification, ...
             )->TextEnv:
@@ -135,6 +140,8 @@ class Suite:
     episodes: list                # (task, variation) pairs
     gold: list|None = None        # score 0-100 of the expert's path under this step limit, one per episode
     command: str = ''             # what measured `gold`
+    skipped: list = field(default_factory=list) # what could not be part of it, and why: of a panel that is listed from a data set
+    note: str = ''                # what else a reader of its scores should know
 
     def __len__(self): return len(self.episodes)
 
@@ -148,14 +155,14 @@ class Suite:
         if limit is not None and limit < 1: raise ValueError(f'limit: expected at least 1, found {limit}')
         keep = [i for i, e in enumerate(self.episodes) if tasks is None or e[0] in tasks][:limit]
         gold = self.gold and [self.gold[i] for i in keep]
-        return Suite(self.name, self.env, self.version, self.simplification, self.step_limit, [self.episodes[i] for i in keep], gold, self.command)
+        return replace(self, episodes=[self.episodes[i] for i in keep], gold=gold)
 
     def check_version(self, env, # an environment, its class, or a version
                       any_version:bool=False):
         "Raises `EnvError` when the panel was made for another version of the simulator."
         version = getattr(env, 'version', env)
         if version != self.version and not any_version:
-            raise EnvError(f'suite {self.name!r} was made for {self.env} {self.version}, this is {version}: scores would not compare. Install {self.env}=={self.version}, or pass any_version=True')
+            raise EnvError(f'suite {self.name!r} was made for {self.env} {self.version}, this is {version}: scores would not compare. Install {self.env}=={self.version}, or pass any_version=True (--any-version)')
 
 # %% ../nbs/01_env.ipynb #c024
 class SuiteError(ValueError):
@@ -206,7 +213,7 @@ def save_suite(suite:Suite, path:str|Path # replaced as a whole
               )->Path:
     "Write a panel file; the suite's name is the file's."
     d, path = asdict(suite), Path(path)
-    episodes, gold, name = d.pop('episodes'), d.pop('gold'), d.pop('name')
+    episodes, gold, name, _, _ = (d.pop(k) for k in ('episodes', 'gold', 'name', 'skipped', 'note'))
     if name != path.stem: d = dict(name=name, **d)
     head = json.dumps(d, indent=1)[:-2]
     rows = ',\n'.join('  ' + json.dumps(list(e)) for e in episodes)

@@ -165,7 +165,7 @@ def evaluate(agent:Agent, # who
     about = describe_env(suite.env, suite.step_limit, suite.simplification)
     suite.check_version(about, any_version)
     check_disjoint(agent, suite)
-    note = '' if suite.version == about.version else f'PLAYED WITH {suite.env} {about.version}'
+    note = '; '.join(filter(None, [suite.note, '' if suite.version == about.version else f'PLAYED WITH {suite.env} {about.version}']))
     began, file = time.time(), episodes_path(out) if out else None
     before = len(read_episodes(file, cut_ok=True)) if file and file.exists() else 0
     episodes = rollout(agent, suite.episodes, suite.env, decoding, temperature, seed, n_parallel, workers, file, suite.step_limit,
@@ -174,7 +174,7 @@ def evaluate(agent:Agent, # who
     results = dict(suite=suite.name, protocol=protocol_line(suite, episodes, decoding, temperature, seed, note, scoring), scoring=scoring, decoding=decoding, agent=agent.name,
                    **summarise(episodes, suite.gold, seed), seconds=time.time()-began, episodes_before=before, seed=seed, temperature=temperature, step_limit=suite.step_limit,
                    simplification=suite.simplification, env=suite.env, versions=versions(suite.env) | dict(env=about.version), kind=agent.kind, options=agent.options,
-                   weights=fingerprint(agent), train_ids=dict(number=len(agent.train_ids), disjoint=True), episodes_file=file and file.name)
+                   weights=fingerprint(agent), train_ids=dict(number=len(agent.train_ids), disjoint=True), skipped=suite.skipped, episodes_file=file and file.name)
     results['interval'] = interval(results)
     if out: save_json(out, results)
     if results['crashes']:

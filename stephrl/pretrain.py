@@ -16,7 +16,7 @@ import numpy as np, torch
 from .annotate import annotate, get_annotator
 from .bc import cloning_loss, imitation
 from .demos import collect_demos
-from .env import load_suite
+from .env import check_installed, load_suite
 from .episode import Episode, read_episodes
 from .evaluate import save_json
 from .limits import check_limits
@@ -97,6 +97,7 @@ PRETRAININGS = {'backbone': Pretraining(),
 def gather(config:Pretraining, out:Path)->tuple[list, list]: # (to read, held out)
     "Expert plays without the panels in `never`: plays/0.jsonl, ... in the folder."
     never, learn, held = {tuple(e) for s in config.never for e in load_suite(s).episodes}, [], []
+    for of in config.plays: check_installed(of['env'])
     for i, of in enumerate(config.plays):
         file = out/'plays'/f'{i}.jsonl'
         collect_demos(of['env'], of.get('tasks'), of['split'], of['limit'], file, config.workers, config.seed, **of.get('options', {}))

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .agents import Act, Agent, Ask, Valid
-from .env import EnvError, env_class
+from .env import EnvError, check_installed, env_class
 from .episode import Episode, EpisodeWriter, Observation, iter_episodes
 from .player import Player, meant, serve, start, stream_seed
 from .workers import EnvPool
@@ -199,7 +199,8 @@ def stored(out:str|Path|None, # JSONL file, or None
 # %% ../nbs/13_rollout.ipynb #c028
 def describe_env(name:str, # registered
                  step_limit:int=50, simplification:str='')->SimpleNamespace: # name, version, step_limit, simplification
-    "What episodes record of their environment. Raises `ValueError` for unknown names, with the nearest valid ones."
+    "What episodes record of their environment. Raises `ValueError` for unknown names, with the nearest valid ones; `EnvError` where the environment is not installed, as far as its class can tell (`check_installed`)."
+    check_installed(name)
     cls = env_class(name)
     return SimpleNamespace(name=cls.name, version=cls.version, step_limit=step_limit, simplification=simplification)
 

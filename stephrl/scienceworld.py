@@ -197,6 +197,11 @@ class ScienceWorld:
         self.playing = False
         self.connect()
 
+    @staticmethod
+    def check_installed():
+        "Raises `EnvError` with the remedy where there is no Java."
+        find_java()
+
     def connect(self):
         "Make sure that there is a living Java machine and a simulator in it."
         if self.jvm is not None and self.jvm.alive: return

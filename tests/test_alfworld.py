@@ -10,7 +10,8 @@ from stephrl.pddl import check_python, engine_parts
 try: engine_parts()
 except EnvError as e: pytest.skip(str(e), allow_module_level=True)
 
-from stephrl.alfworld import PUBLISHED, TYPES, ALFWorld, GameError, find_games, ranges, read_game, unranged
+from stephrl.agents import RandomValid
+from stephrl.alfworld import _remembered, PUBLISHED, TYPES, ALFWorld, GameError, find_games, ranges, read_game, unranged
 from stephrl.alfworld_experts import SearchExpert
 from stephrl.alfworld_games import UNSEEN_PLANS, floor_plan, generated_panel, known_games, made_games, plans, solved, walkthrough, write_games
 from stephrl.alfworld_rules import ALFWorldRules
@@ -19,6 +20,7 @@ from stephrl.audit import audit
 from stephrl.demos import collect_demos, play_expert
 from stephrl.episode import Observation, Step
 from stephrl.prompts import about_tokens
+from stephrl.rollout import rollout
 from stephrl.transitions import transitions
 from stephrl.workers import EnvPool
 
@@ -124,7 +126,8 @@ except EnvError as e: print(e)'''
 # ---- files
 
 @pytest.mark.parametrize('entries, message', [
-    (dict(grammar='Your task is to: x"'), 'another version of alfworld'), (dict(solvable=None), 'nobody has solved'), (dict(pddl_problem='(define (problem'), 'cut off'),
+    (dict(grammar='Your task is to: x"'), 'another version of alfworld'), (dict(solvable=None), 'solvable: expected true or false'), (dict(pddl_problem=7), 'pddl_problem: expected text'), (dict(grammar=['x']), 'grammar: expected text'),
+    (dict(pddl_problem='(:goal (isHot \ud800'), 'not text'), (dict(pddl_problem='(define (:init (receptacleType r BedType)) (:goal (receptacleType ?r SafeType) (inReceptacle ?o ?r)))'), 'it has no safe'), (dict(pddl_problem='(define (problem'), 'cut off'),
     (dict(grammar='move {o} to {r} Your task is to: {r.name.__class__}."'), 'more than words'), (dict(grammar='move {o} to {r}'), 'no task sentence')])
 def test_unusable_files_are_named(tmp_path, entries, message):
     with pytest.raises(GameError, match=message) as e: read_game(altered(tmp_path/'g.tw-pddl', **entries))
@@ -138,19 +141,47 @@ def test_bad_files_are_skipped_counted_and_the_others_played(tmp_path):
     altered(where/'c'/'t'/'game.tw-pddl', solvable=False)
     (where/'d'/'t').mkdir(parents=True)
     (where/'d'/'t'/'game.tw-pddl').write_text('{"pddl_problem": "')
+    (where/'e'/'t').mkdir(parents=True)
+    (where/'e'/'t'/'game.tw-pddl').write_text('['*200_000)
+    (where/'f'/'t').mkdir(parents=True)
+    (where/'f'/'t'/'traj_data.json').write_text('{}')                                                                # a trial without its game
     env = ALFWorld(data=tmp_path/'data')
-    with pytest.warns(UserWarning, match='2 of 4 games skipped.*nobody has solved'): games = env.variations(CLEAN, 'train')
-    assert len(games) == 2 and [s.split(': ')[1][:7] for s in env.skipped] == ['nobody ', 'damaged']
+    with pytest.warns(UserWarning, match='(?s)4 of 6 games skipped.*nobody has solved'): games = env.variations(CLEAN, 'train')
+    assert len(games) == 2 and [s.split(': ')[1][:7] for s in env.skipped] == ['nobody ', 'damaged', 'damaged', 'there i']
+    again = ALFWorld(data=tmp_path/'data')
+    assert len(again.games('train')) == 2 and again.skipped == env.skipped                                           # whoever asks later is told, too
     with pytest.warns(UserWarning, match='cannot be read'): episodes = collect_demos('alfworld', [CLEAN], data=str(tmp_path/'data'), workers=0, tries=1, progress=False)
     assert [e.score for e in episodes] == [100]
 
 def test_a_file_that_changes_is_read_again(tmp_path):
     where = tmp_path/'json_2.1.1'/'train'
     f = altered(where/'a'/'t'/'game.tw-pddl')
-    first, _ = find_games(where)
+    first = find_games(where).games
     f.write_text(FILES[1].read_text())
-    second, _ = find_games(where)
+    second = find_games(where).games
+    for memory in ('[]', 'null', '{"x": 5}', '[' * 200_000):                                                          # a damaged memory is made anew
+        _remembered(where).write_text(memory)
+        assert find_games(where).games == second
     assert list(first) == [read_game(FILES[0]).id] and list(second) == [read_game(FILES[1]).id]
+
+def test_a_folder_may_be_called_anything_and_must_hold_games(tmp_path):
+    altered(tmp_path/'removable'/'json_2.1.1'/'train'/'a'/'t'/'game.tw-pddl')
+    assert len(ALFWorld(data=tmp_path/'removable').games('train')) == 1
+    (tmp_path/'removable'/'json_2.1.1'/'valid_seen').mkdir()
+    with pytest.raises(EnvError, match='holds no game.*alfworld-download'): ALFWorld(data=tmp_path/'removable').games('valid_seen')
+
+def test_an_unknown_game_is_a_crash_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv('ALFWORLD_DATA', raising=False)
+    good = load_suite('generated', tasks=[CLEAN]).episodes[0]
+    episodes = rollout(RandomValid(), [(CLEAN, 'f'*12), good], 'alfworld', step_limit=3, progress=False)
+    assert "no game 'ffffffffffff'" in episodes[0].error and 'alfworld-download' in episodes[0].error and episodes[1].error is None and len(episodes[1].steps) == 3
+
+def test_names_are_not_grammar(tmp_path):
+    problem = json.loads(FILES[0].read_text())['pddl_problem']
+    altered(tmp_path/'json_2.1.1'/'train'/'a'/'t'/'game.tw-pddl', pddl_problem=problem.replace('Cloth_bar_', 'Cloth{0.__class__}_bar_'))
+    with ALFWorld(data=tmp_path) as env:
+        (id,) = env.games('train')
+        with pytest.raises(GameError, match='letters, digits'): env.reset(CLEAN, id)
 
 OLD = Path(__file__).parent/'data'/'alfworld-0.3.5.twl2'   # the grammar that alfworld 0.3.5 put into every game file (MIT licence)
 
@@ -193,7 +224,7 @@ def test_the_panel_is_the_one_that_is_pinned():
     assert {known_games('generated', t)[i].scene().plan for t, i in panel.episodes} <= set(UNSEEN_PLANS)
     assert set(load_suite('alfworld_quick').episodes) < set(panel.episodes)
 
-MADE = int(os.environ.get('STEPHRL_MADE_GAMES', 12))   # STEPHRL_MADE_GAMES=100 plays a hundred
+MADE = 100
 
 def test_made_games_win_in_the_engine():
     with ALFWorld(step_limit=None) as env:

@@ -67,17 +67,19 @@ def ablations(folder, suite, env, out, parallel, only=None):
     return rows
 
 
-FRESH = dict(scienceworld='seen', alfworld='generated')   # panels with games of the same families that choose nothing
+OTHERS = dict(scienceworld='seen', alfworld='generated')   # panels with games of the same families
+FRESH = dict(scienceworld='quick_fresh')                   # and one that is played at the end alone
 
 
-def elsewhere(folder, suite, env, out, parallel):
-    "The agents on other games of the same families: nobody has looked at these while the recipe was made."
+def elsewhere(folder, suite, panel, env, out, parallel):
+    "The first seed's agents on other games of the same families."
     mine, rows = load_suite(suite).episodes, {}
-    fresh = load_suite(FRESH[env], tasks=list(dict.fromkeys(t for t, _ in mine)))
+    families, fresh = dict.fromkeys(t for t, _ in mine), load_suite(panel)
+    fresh = fresh.select(tasks=[t for t in families if t in {e[0] for e in fresh.episodes}])
     keep = [i for i, e in enumerate(fresh.episodes) if e not in set(mine)]
     fresh = replace(fresh, name=fresh.name if len(keep) == len(fresh) else f'{fresh.name} without {suite}', episodes=[fresh.episodes[i] for i in keep], gold=fresh.gold and [fresh.gold[i] for i in keep])
     for name, who in (('cloning', 'clone'), ('cloning + RL', 'rl')):
-        file = out/'elsewhere'/f'{who}.json'
+        file = out/'elsewhere'/f'{panel}-{who}.json'
         rows[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder/'agents'/who), fresh, out=file, n_parallel=parallel, annotator=get_annotator(env))
     return rows
 
@@ -110,7 +112,8 @@ def main():
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     config = Config.of(a.preset)
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
-    dev = elsewhere(a.out/'seed0', config.suite, config.env, a.out, config.parallel)
+    dev = elsewhere(a.out/'seed0', config.suite, OTHERS[config.env], config.env, a.out, config.parallel)
+    fresh = elsewhere(a.out/'seed0', config.suite, FRESH[config.env], config.env, a.out, config.parallel) if config.env in FRESH else {}
     timed = a.timed or a.out/'seed0'
     same_settings(runs[0]['config'], timed)
     if a.timed:
@@ -126,9 +129,10 @@ def main():
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],
-        prompt_growth=[r['prompt_growth'] for r in runs], expert_growth=runs[0]['expert_growth'], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()})
+        prompt_growth=[r['prompt_growth'] for r in runs], expert_growth=runs[0]['expert_growth'], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()},
+        fresh_variations={n: short(r) for n, r in fresh.items()})
     save_json(a.write, result)
-    print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values()]), index=False))
+    print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values(), *fresh.values()]), index=False))
     d = result['rl_minus_cloning']
     print(f"\nRL minus cloning over {d['seeds']} trainings: {d['difference']:+.1f} [{d['ci95'][0]:+.1f}, {d['ci95'][1]:+.1f}]\n{a.write}")
 

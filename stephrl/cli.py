@@ -46,7 +46,8 @@ def train(a):
     "demonstrations -> agent -> results, in a folder; goes on where it was interrupted"
     with uninterrupted():
         from stephrl.train import Config, run
-    run(Config.of(a.config, **_settings(a.set)), a.out)
+    results = run(Config.of(a.config, **_settings(a.set)), a.out)
+    return 1 if any(r['crashes'] for r in results['agents'].values()) else 0
 
 def pretrain(a):
     "a small backbone that has read plain transcripts of train variations; goes on where it was interrupted"
@@ -135,7 +136,7 @@ def parser()->argparse.ArgumentParser:
         for names, kw in options: c.add_argument(*names.split(), **kw)
         c.set_defaults(run=f)
     o = lambda names, help, **kw: (names, dict(help=help, **kw))
-    command(train, o('--config', 'quick, smoke, alfworld-quick, tiny-alfworld, or a .json file of settings', default='quick'), o('--out', 'folder of the run; default runs/CONFIG'),
+    command(train, o('--config', 'quick, smoke, alfworld-quick, tiny-alfworld, tiny, or a .json file of settings', default='quick'), o('--out', 'folder of the run; default runs/CONFIG'),
             o('--set', 'change a setting, e.g. --set seed=1 --set clone.lr=1e-3', action='append', metavar='KEY=VALUE'))
     command(pretrain, o('--config', 'backbone, alfworld or smoke', default='backbone'), o('--out', 'folder of the run', required=True))
     command(compare, o('--out', 'folder', required=True), o('--env', 'scienceworld: the quick preset; alfworld: alfworld-quick', choices=('scienceworld', 'alfworld'), default='scienceworld'),
@@ -189,3 +190,5 @@ def main(argv:list[str]|None=None # None: the command line
         print(f'stephrl {a.command}: {told(e)}', file=sys.stderr)
         if disk_is_full(e): print('the disk is full; what was finished is kept, and the same command goes on from there once there is room', file=sys.stderr)
         return 1
+
+if __name__ == '__main__' and '__file__' in globals(): sys.exit(main()) # not in a notebook

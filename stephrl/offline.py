@@ -14,6 +14,9 @@ import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .policy import Policy
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from .interrupts import uninterrupted
 from .training import Encoded, JsonlTracker, TrainConfig, Trainer, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
 from .iql import advantage_weights, awr_losses, critic_loss, effective_sample_size, expectile_loss, td_targets
@@ -236,7 +239,7 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
     critics = _stored_critics(out, key)
     if critics is None:
         critics = CriticSet(f.target.shape[1], list(roles), config.hidden, config.seed)
-        history = train_critics(critics, f, roles, config, _kept(out, on_log))
+        history = train_critics(critics, f, roles, config, _kept(out, on_log, policy.device, kwargs.get('tensorboard', True)))
         if out: critics.save(out/'critics', policy, key=key, gamma=config.gamma, tau=config.tau, history=history[-1:])
     weight, stats = row_weights(critics, f, roles, config)
     ess, clipped = effective_sample_size(weight), (weight >= config.w_max).float().mean().item()
@@ -248,12 +251,15 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
     trainer.distance = distance
     return critics, trainer, dict(critics=stats, effective_sample_size=ess, clipped=clipped)
 
-def _kept(out, on_log): # every record also goes to critics.jsonl, where a monitor finds it
+def _kept(out, on_log, device, tensorboard=True): # every record also goes to critics.jsonl, where a monitor finds it, and to TensorBoard
     if not out: return on_log
     out.mkdir(parents=True, exist_ok=True)
-    log = JsonlTracker(out/'critics.jsonl')
+    AcceleratorState._reset_state()
+    with uninterrupted(): # TensorBoard is imported here
+        log = Accelerator(log_with=['tensorboard']*tensorboard + [JsonlTracker(out/'critics.jsonl')], project_dir=out, cpu=device.type == 'cpu')
+        log.init_trackers('critics_curves')
     def both(record):
-        log.log(record)
+        log.log({k: v for k, v in record.items() if k != 'step'}, step=record['step'])
         if on_log: on_log(record)
     return both
 

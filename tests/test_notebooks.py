@@ -1,7 +1,7 @@
 "`stephrl notebook`, as typed: Ctrl-C, failing cells, wrong presets. The whole tutorial is run by `make smoke`."
 import os, signal, subprocess, sys, time
 from pathlib import Path
-import nbformat, psutil
+import nbformat, psutil, pytest
 
 TUTORIAL = Path(__file__).parent.parent/'tutorials'/'01_full_train.ipynb'
 PATIENCE = int(os.environ.get('STEPHRL_PATIENCE', 60))*3
@@ -41,3 +41,14 @@ def test_an_unknown_preset(tmp_path):
     child = start(TUTORIAL, '--preset', 'smok', '--out', tmp_path/'run')
     _, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 1 and "unknown preset 'smok'. Did you mean 'smoke'" in err and 'Traceback' not in err, err
+
+
+@pytest.mark.parametrize('name', ['03_alfworld', '09_bring_your_own_environment'])
+def test_the_tutorials_that_bring_their_own_world(tmp_path, name):
+    "From the first cell to a trained agent; the first two tutorials are run in JupyterLab (test_tutorial_lab.py)."
+    if name == '03_alfworld': pytest.importorskip('textworld', reason='the extra alfworld is not installed')
+    child = start(TUTORIAL.parent/f'{name}.ipynb', '--out', tmp_path)
+    said, err = child.communicate(timeout=PATIENCE*5)
+    assert child.returncode == 0, (said[-2000:], err[-2000:])
+    cells = [c for c in nbformat.read(tmp_path/f'{name}.ipynb', 4).cells if c.cell_type == 'code']
+    assert all(c.execution_count for c in cells if c.source.strip())

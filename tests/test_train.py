@@ -3,9 +3,11 @@ import json, os, resource, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest, torch
 from safetensors.torch import load_file
+from stephrl.agents import load_agent
 from stephrl.cli import main
 from stephrl.episode import read_episodes
 from stephrl.train import Config, Run
+from stephrl.training import read_log
 from stephrl.transitions import transitions
 
 ENV = os.environ | dict(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')   # one thread here and there: then sums have the same order
@@ -139,7 +141,8 @@ def refused(capsys, *argv):
     (['--config', 'smok'], "Did you mean 'smoke'"), (['--set', 'clon.lr=1'], "Did you mean 'clone'"), (['--set', 'clone.ler=1'], "Did you mean 'lr'"),
     (['--set', 'rl.policy.lrr=1'], "Did you mean 'lr'"), (['--set', 'seed=zero'], "seed: expected int, found 'zero'"), (['--set', 'seed'], 'expected key=value'),
     (['--set', 'suite=unsen'], "Did you mean 'unseen'"), (['--set', 'tasks=find-animl'], "Did you mean 'find-animal'"), (['--set', 'env=sciencewrld'], "Did you mean 'scienceworld'"),
-    (['--set', 'decoding=vaild'], "Did you mean 'valid'"), (['--set', 'collect=0'], 'collect: expected a number in [1, 1e6]'), (['--config', 'none.json'], 'none.json')])
+    (['--set', 'decoding=vaild'], "Did you mean 'valid'"), (['--set', 'collect=0'], 'collect: expected a number in [1, 1e6]'), (['--config', 'none.json'], 'none.json'),
+    (['--set', 'backbone=smok'], "Did you mean 'smoke'"), (['--set', 'env_options={"plain_expertt": true}'], "Did you mean 'plain_expert'"), (['--set', 'lora={"r": 4}'], 'lora: '), (['--set', 'preset=quick'], '--set preset')])
 def test_unknown_names_stop_a_training_before_it_starts(words, hint, tmp_path, capsys):
     assert hint in refused(capsys, 'train', *(words if '--config' in words else ['--config', 'smoke', *words]), '--out', tmp_path/'run')
     assert not (tmp_path/'run').exists()
@@ -173,6 +176,25 @@ def panel(folder, *episode, step_limit=2):
 
 
 # ---- damaged files
+
+@pytest.mark.parametrize('file,content,message', [('agents/rl/critics/heads.safetensors', 100, 'not a whole safetensors file'), ('transitions/heldout.parquet', 100, 'not a parquet file'), ('results.json', 50, 'not a JSON object'),
+                                                  ('notes/rl.json', 20, 'not a JSON object'), ('stages.json', b'{"demonstrations": 5}', 'expected seconds and finished'), ('cloning/bc.jsonl', b'{"step": 1}\n\xff\n', 'not a log')])
+def test_a_damaged_file_of_a_run_is_named(smoke, tmp_path, capsys, file, content, message):
+    "Cut after so many bytes, or other bytes in its place."
+    folder = tmp_path/'run'
+    shutil.copytree(smoke[0], folder)
+    (folder/file).write_bytes((folder/file).read_bytes()[:content] if isinstance(content, int) else content)
+    if file == 'cloning/bc.jsonl':
+        with pytest.raises(ValueError, match=message) as e: read_log(folder/file)
+        said = str(e.value)
+    elif 'critics' in file:
+        with pytest.raises(ValueError, match=message) as e: load_agent(folder/'agents'/'rl').fill_values([])
+        said = str(e.value)
+    else:
+        if file.startswith('notes'): (folder/'results.json').unlink()
+        said = refused(capsys, 'train', '--config', 'smoke', '--out', folder)
+    assert message in said and str(folder/file) in said, said
+
 
 def damages(line):
     record = json.loads(line)

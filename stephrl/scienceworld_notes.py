@@ -187,7 +187,7 @@ def note(slots:dict, # words of the subtask's name
 
 def sentence(slots:dict, happened:str, view:str, obs:Observation, tokens:int # at most so many
             )->str: # '' when there is nothing to say
-    "Where the agent is, with what, what happened and what is to be seen; as much of it as there is room for, the newest last to go."
+    "Where the agent is, with what, what happened and what is to be seen. What does not fit goes in this order: what happened, the place, the end of what is seen."
     here, thing, texts = room_of(obs), slots.get('thing', ''), []
     place = [f'is in the {here}' if here != 'outside' else 'is outside'] if here else []
     for known, what in ((place, [happened, view]), (place, [view or happened]), ([], [view or happened])):

@@ -167,8 +167,8 @@ def check_names(self:Config):
     if self.backbone not in mine and not Path(self.backbone).exists() and get_close_matches(self.backbone, mine, cutoff=.75):
         raise ConfigError(f'backbone: there is no {self.backbone!r}.{nearest(self.backbone, mine)} Any other name is a path, or a model of the hub')
     if self.lora is not None and self.backbone in BACKBONES: raise ConfigError(f'lora: {self.backbone!r} is made by the run with random weights, an adapter on it would learn nothing; take a loaded backbone, or lora=null')
-    known = [p for p in signature(env_class(self.env)).parameters]
-    for k in self.env_options:
+    known = signature(env_class(self.env)).parameters
+    for k in self.env_options if not any(p.kind == p.VAR_KEYWORD for p in known.values()) else ():
         if k not in known: raise ConfigError(f'env_options: {self.env} has no {k!r}.{nearest(k, known)}')
 
 @patch

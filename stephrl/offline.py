@@ -14,10 +14,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .policy import Policy
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from .interrupts import uninterrupted
-from .training import Encoded, JsonlTracker, TrainConfig, Trainer, merge_rows, run_fingerprint, trainable
+from .training import Encoded, JsonlTracker, TrainConfig, Trainer, accelerator_for, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
 from .iql import advantage_weights, awr_losses, critic_loss, effective_sample_size, expectile_loss, td_targets
 from .critics import CriticSet, Features, features, load_features, save_features
@@ -254,10 +251,7 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
 def _kept(out, on_log, device, tensorboard=True): # every record also goes to critics.jsonl, where a monitor finds it, and to TensorBoard
     if not out: return on_log
     out.mkdir(parents=True, exist_ok=True)
-    AcceleratorState._reset_state()
-    with uninterrupted(): # TensorBoard is imported here
-        log = Accelerator(log_with=['tensorboard']*tensorboard + [JsonlTracker(out/'critics.jsonl')], project_dir=out, cpu=device.type == 'cpu')
-        log.init_trackers('critics_curves')
+    log = accelerator_for(device, ['tensorboard']*tensorboard + [JsonlTracker(out/'critics.jsonl')], out, 'critics_curves')
     def both(record):
         log.log({k: v for k, v in record.items() if k != 'step'}, step=record['step'])
         if on_log: on_log(record)

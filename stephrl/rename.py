@@ -25,6 +25,7 @@ class NameClass:
     orders: tuple = ()       # the arrangements of the words that mean the same; none given: all
     unless: str = r'(?!)'    # not in episodes in which this is found
     moves: bool = False      # does it mean nothing, either, where in a room they stand?
+    more: tuple = ()         # further names that one decision may have, see `recast`
     alone: bool = False      # free in one decision only, see `recast`: in a whole play they mean something
     def draw(self, lots:random.Random)->dict: # word -> word
         return dict(zip(self.words, lots.choice(self.orders) if self.orders else lots.sample(self.words, len(self.words))))
@@ -45,9 +46,9 @@ def wheel_orders()->list[tuple]: # arrangements of red, yellow, blue and of what
 # %% ../nbs/07b_rename.ipynb #c011
 COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'black', 'white', 'brown', 'violet')
 CREATURES = ('giant tortoise', 'blue jay', 'brown bear', 'butterfly', 'dove', 'turtle', 'parrot', 'crocodile', 'wolf', 'frog', 'rabbit', 'chameleon', 'elephant', 'beaver', 'hedgehog', 'mouse', 'ant', 'chipmunk', 'dragonfly') # of train variations
-_classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)'),
-                             NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)'),
-                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True),
+_classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', more=COLOURS),
+                             NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS),
+                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True, more=COLOURS),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
                              NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', alone=True))}
 
@@ -208,7 +209,7 @@ def recast(row:dict, # a transition of the low level or of the progress policy; 
         find, words = c.find(), set(c.find().findall(seen))
         if not words or re.search(c.unless, seen + said) or set(find.findall(said)) - words: continue
         words = sorted(words.union(*map(find.findall, texts.values())))
-        pool = sorted({*words, *(COLOURS if set(c.words) <= set(COLOURS) else c.words)})
+        pool = sorted({*words, *c.words, *c.more})
         new = dict(zip(words, draw.sample(pool, len(words))))
         texts = {k: find.sub(lambda m: new[m[1]], s) for k, s in texts.items()}
     return row | texts

@@ -64,6 +64,8 @@ def changed(slots, steps, after): # what the pot holds is called by another name
     first, now = content_of(steps[0].observation, slots['pot']), content_of(after, slots['pot'])
     if slots['change'] == 'boil': return now != first and not re.search('water$|liquid(?!.*on fire)', now)
     return bool(first and now) and now != first
+
+# %% ../nbs/07d_scienceworld_rules.ipynb #c008
 def heating(slots, steps, after): # nothing was heated with a broken one, and there was nothing to be done about it: None
     m = re.match(rf'The {re.escape(slots["device"])} (is now activated|appears broken)', after.text[:200])
     return None if m and 'broken' in m[1] else bool(m)
@@ -86,7 +88,7 @@ def grown(slots, steps, after): return sum(verb(s.action) == 'w' for s in steps)
 def bees_out(slots, steps, after): return 'bee hive is now open' in after.text[:100]
 def time_read(slots, steps, after): return 'time reads' in after.text[:200]
 
-# %% ../nbs/07d_scienceworld_rules.ipynb #c010
+# %% ../nbs/07d_scienceworld_rules.ipynb #c011
 FORMS = [
     # sorting and finding
     Form('move the {thing} to the {box} in the {room}', 'p?[nl]*m', box_slots, (ROUTE,), boxed),
@@ -110,6 +112,10 @@ FORMS = [
     Form('bring {things} to the {room}', 'p*n*d+', bring_slots, (ROUTE,), brought),
     Form('test the {thing} with the {source}, the {lamp}, {wires}', 'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
+]
+
+# %% ../nbs/07d_scienceworld_rules.ipynb #c012
+FORMS += [
     # changing the state of matter
     Form('get the {thing} and the {other} from the {room}', '[nl]*pk+p', take_two_slots, (ROUTE,), taken),
     Form('heat the {thing} in the {pot} with the {device} in the {room}', 'k*[omp]*[nl]*k*[omp]*ma', heat_slots, (BROKEN,), heating),
@@ -133,7 +139,7 @@ FORMS = [
     Form('go to the {room}', 'n+', go_slots, (ROUTE,), in_room),
 ]
 
-# %% ../nbs/07d_scienceworld_rules.ipynb #c011
+# %% ../nbs/07d_scienceworld_rules.ipynb #c013
 def form_of(name:str # any text
            )->tuple: # (Form, slots), or (None, {})
     "The form of a subtask's name: the first whose template fits."
@@ -141,7 +147,7 @@ def form_of(name:str # any text
         if m := name_pattern(f.template).fullmatch(' '.join(name[:400].split())): return f, m.groupdict()
     return None, {}
 
-# %% ../nbs/07d_scienceworld_rules.ipynb #c014
+# %% ../nbs/07d_scienceworld_rules.ipynb #c016
 OTHER = Form('take the next step', '.', nothing, (ROUTE,))
 
 class ScienceWorldRules:
@@ -172,7 +178,7 @@ class ScienceWorldRules:
         form, slots = form_of(subtask)
         return form.done(slots, steps, after) if form and form.done and steps else None
 
-# %% ../nbs/07d_scienceworld_rules.ipynb #c028
+# %% ../nbs/07d_scienceworld_rules.ipynb #c030
 BOXES = re.compile(r'above (-?[\d.]+) degrees celsius, place it in the (\w+) box\. '
                    r'If .+? below \1 degrees celsius, place it in the (\w+) box')
 SHOWN = re.compile(r'(?<=measures a temperature of )-?\d+')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'Encoded', 'encode_rows', 'merge_rows', 'plan_updates', 'learning_rate', 'choose_precision',
            'JsonlTracker', 'read_log', 'save_state', 'load_state', 'run_fingerprint', 'trainable', 'restore_weights',
-           'make_optimizers', 'Trainer', 'LiveCurves']
+           'make_optimizers', 'Trainer', 'accelerator_for', 'LiveCurves']
 
 # %% ../nbs/09a_training.ipynb #c003
 import hashlib, json, math, os, time
@@ -220,19 +220,26 @@ class Trainer:
         self.step, self.best, self.history, self.window = 0, None, [], []
 
 # %% ../nbs/09a_training.ipynb #c041
+def accelerator_for(device, log:list, # of trackers; may be empty
+                    out=None, name:str='', # the log's folder and name
+                    precision:str='no')->Accelerator:
+    "An accelerator that logs; what this process has set up before is forgotten."
+    AcceleratorState._reset_state()
+    with uninterrupted(): # TensorBoard is imported here
+        accelerator = Accelerator(mixed_precision=precision, log_with=log or None, project_dir=out, cpu=device.type == 'cpu')
+        if log: accelerator.init_trackers(name)
+    return accelerator
+
 @patch
 def setup(self:Trainer):
     "Accelerator, wrapped model, optimiser, and the state of an earlier run of the same fingerprint."
     precision, device = choose_precision(self.config.precision, self.policy.device), self.policy.device
-    AcceleratorState._reset_state()
     log = ['tensorboard'] if self.out and self.tensorboard else []
     if self.out:
         self.out.mkdir(parents=True, exist_ok=True)
         self.resume()
         log.append(JsonlTracker(self.out/f'{self.name}.jsonl', self.step))
-    with uninterrupted(): # TensorBoard is imported here
-        self.accelerator = Accelerator(mixed_precision=precision, log_with=log or None, project_dir=self.out, cpu=device.type == 'cpu')
-        if log: self.accelerator.init_trackers(self.name)
+    self.accelerator = accelerator_for(device, log, self.out, self.name, precision)
     if self.config.accumulate % self.accelerator.num_processes:
         raise ValueError(f'accumulate={self.config.accumulate} must be a multiple of the {self.accelerator.num_processes} processes')
     optimizers = make_optimizers(self.policy.model, self.config)

@@ -200,7 +200,7 @@ def rearranged(row:dict, # a transition of the high or the low level
 # %% ../nbs/07b_rename.ipynb #c037
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
            seed:int=0
-          )->dict: # the row itself where its target says what its prompt does not
+          )->dict: # names of a class stay where the target says one that the prompt does not show
     "The row under free names of its own."
     said, seen = row['target'], row['prompt']
     draw = random.Random(f'recast/{row["id"]}/{row["episode"]}/{seed}')

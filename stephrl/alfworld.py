@@ -239,8 +239,8 @@ EXPERTS = ('search', 'handcoded')
 _found = {} # folder of a split -> `Found`
 
 @patch
-def games(self:ALFWorld, split:str)->dict: # {id: (type, path)}
-    "The games of a published split. Warns once about files that are skipped and about old ones; raises `EnvError` where there is no such split, or none that can be played."
+def found(self:ALFWorld, split:str)->Found: # it may hold nothing
+    "What lies in the folder of a published split. Warns once about files that are skipped and about old ones; raises `EnvError` where there is no such split."
     folder = split_folder(self.data, split) if self.data else None
     if folder is None:
         where = f'{self.data} has no folder json_2.1.1/{split}' if self.data else 'ALFWORLD_DATA is not set'
@@ -250,8 +250,14 @@ def games(self:ALFWorld, split:str)->dict: # {id: (type, path)}
         if found.skipped: warnings.warn(f'{len(found.skipped)} of {len(found.skipped) + len(found.games)} games skipped in {folder}:\n' + '\n'.join(found.skipped[:20]) + '\n…'*(len(found.skipped) > 20))
         if found.old: warnings.warn(f'{found.old} of {len(found.games)} games in {folder} were made before alfworld 0.4 and say "put X in/on Y": they are played as the others, with "move X to Y"')
     self.skipped = _found[folder].skipped
-    if not _found[folder].games: raise EnvError(f'{folder} holds no game that can be played{": " + self.skipped[0] if self.skipped else ""}; get the games with `alfworld-download`')
-    return _found[folder].games
+    return _found[folder]
+
+@patch
+def games(self:ALFWorld, split:str)->dict: # {id: (type, path)}
+    "The games of a published split, as `found`. Raises `EnvError` where there is none that can be played, too."
+    found = self.found(split)
+    if not found.games: raise EnvError(f'{split_folder(self.data, split)} holds no game that can be played{": " + found.skipped[0] if found.skipped else ""}; get the games with `alfworld-download`')
+    return found.games
 
 @patch
 def variations(self:ALFWorld, task:str, split:str # one of `SPLITS`
@@ -274,7 +280,7 @@ def find(self:ALFWorld, task:str, variation:str)->Household:
     if task not in TYPES: raise ValueError(f'ALFWorld has no task {task!r}.{nearest(task, TYPES)}')
     published = [s for s in PUBLISHED[::-1] if self.data and split_folder(self.data, s)]
     for split in ('generated', *published, 'made') if variation in pinned() else (*published, 'generated', 'made'):
-        if split in PUBLISHED and variation in self.games(split): return read_game(self.games(split)[variation][1], self.trusted)
+        if split in PUBLISHED and (place := self.found(split).games.get(variation)): return read_game(place[1], self.trusted)
         if split not in PUBLISHED and (game := import_module('stephrl.alfworld_games').known_games(split, task).get(variation)): return game()
     raise UnknownGame(f'no game {variation!r} of type {task} in ' + (f'{self.data}; is the data set whole?' if self.data else 'the generated splits, and ALFWORLD_DATA is not set: get the published games with `alfworld-download` and point it to them'))
 
@@ -345,6 +351,6 @@ def published_suite(name:str, # 'valid_seen' or 'valid_unseen'
                    )->Suite:
     "All games of a published split, 50 actions each. Raises `EnvError` with the remedy where the data set is missing."
     env = ALFWorld(data=data)
-    games, found = env.games(name), _found[split_folder(env.data, name)]
+    games, found = env.games(name), env.found(name)
     note = '; '.join(filter(None, [f'{len(found.skipped)} of {len(found.skipped) + len(games)} games LEFT OUT'*bool(found.skipped), f'{found.old} games of before alfworld 0.4 converted'*bool(found.old)]))
     return Suite(name, 'alfworld', ALFWorld.version, '', 50, [(kind, id) for id, (kind, _) in games.items()], skipped=found.skipped, note=note)

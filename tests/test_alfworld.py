@@ -169,6 +169,7 @@ def test_a_folder_may_be_called_anything_and_must_hold_games(tmp_path):
     assert len(ALFWorld(data=tmp_path/'removable').games('train')) == 1
     (tmp_path/'removable'/'json_2.1.1'/'valid_seen').mkdir()
     with pytest.raises(EnvError, match='holds no game.*alfworld-download'): ALFWorld(data=tmp_path/'removable').games('valid_seen')
+    with ALFWorld(data=tmp_path/'removable') as env: assert env.reset(CLEAN, *env.games('train'))[1]['description']      # an empty split does not stand in the way of the others
 
 def test_an_unknown_game_is_a_crash_of_its_own(tmp_path, monkeypatch):
     monkeypatch.delenv('ALFWORLD_DATA', raising=False)

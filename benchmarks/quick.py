@@ -68,7 +68,7 @@ def ablations(folder, suite, env, out, parallel, only=None):
 
 
 OTHERS = dict(scienceworld='seen', alfworld='generated')   # panels with games of the same families
-FRESH = dict(scienceworld='quick_fresh')                   # and one that is played at the end alone
+FRESH = dict(scienceworld='quick_fresh_2')                 # and one that is played at the end alone
 
 
 def elsewhere(folder, suite, panel, env, out, parallel):

@@ -41,11 +41,11 @@ def episodes_to_learn(run:Run)->list: # annotated
     learn, _ = run.learnable()
     return learn + run.renamed(learn)
 
-def cloned_on(run:Run, folder:Path, policy, rows:list[dict], settings, agent:Callable): # agent: policy -> Agent
+def cloned_on(run:Run, folder:Path, policy, rows:list[dict], settings, agent:Callable, focus:float=0.): # agent: policy -> Agent
     "The agent that cloning on these rows makes of a policy; kept in the folder."
     c, roles = run.config, {r['role'] for r in rows}
     torch.manual_seed(c.seed)
-    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles}, evenness=c.evenness, variety=c.variety)
+    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles}, evenness=c.evenness, variety=c.variety, focus=focus)
     save_agent(folder/'agent', agent(policy))
 
 def taught(cls:type, rows_of:Callable, **options)->Callable: # what `System.make` expects
@@ -54,7 +54,7 @@ def taught(cls:type, rows_of:Callable, **options)->Callable: # what `System.make
         if not (folder/'agent').exists():
             policy = run.backbone()
             rows = [r for e in episodes_to_learn(run) for r in rows_of(e, policy, **options)]
-            cloned_on(run, folder, policy, rows, run.config.clone, lambda p: cls(p, train_ids=run.known_ids(), **options))
+            cloned_on(run, folder, policy, rows, run.config.clone, lambda p: cls(p, train_ids=run.known_ids(), **options), run.config.focus)
         return load_agent(folder/'agent')
     return make
 
@@ -65,7 +65,7 @@ def cloned_on_with(own:Callable)->Callable: # own: Run -> rows of its own episod
         if not (folder/'agent').exists():
             policy, c = load_agent(run.path('agents', 'clone')).policy, run.config
             budget = replace(c.rl.policy, max_tokens=c.rl.policy.max_tokens or c.clone.max_tokens)
-            rows = run.augmented(run.learnable()[0]) + own(run)
+            rows = run.recasted(run.augmented(run.learnable()[0]) + own(run))
             rows = [rows[i] for i in mix_rows(rows, encode_table(policy, rows).length, c.rl.max_tokens, c.seed)]
             cloned_on(run, folder, policy, rows, budget, lambda p: StepHRL(p, env=c.env, train_ids=run.known_ids()))
         return load_agent(folder/'agent')
@@ -86,7 +86,7 @@ def told_returns(run:Run, folder:Path):
     if not (folder/'agent').exists():
         policy = run.backbone()
         rows = [r for e in episodes_to_learn(run) + run.played() for r in return_rows(e, policy, WINDOW)]
-        cloned_on(run, folder, policy, rows, run.config.clone, lambda p: ReturnConditioned(p, window=WINDOW, train_ids=run.known_ids()))
+        cloned_on(run, folder, policy, rows, run.config.clone, lambda p: ReturnConditioned(p, window=WINDOW, train_ids=run.known_ids()), run.config.focus)
     return load_agent(folder/'agent')
 
 def one_model_per_role(run:Run, folder:Path):
@@ -94,11 +94,11 @@ def one_model_per_role(run:Run, folder:Path):
     c = run.config
     shares = c.shares or dict.fromkeys(ROLES, 1.)
     if not (folder/'agent').exists():
-        rows, policies = run.augmented(run.learnable()[0]), {}
+        rows, policies = list(run.tables()[0]), {}
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))
-            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety)
+            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety, focus=c.focus)
         save_agent(folder/'agent', StepHRL(policies, env=c.env, train_ids=run.known_ids()))
     return load_agent(folder/'agent')
 

@@ -182,7 +182,7 @@ def evaluate(agent:Agent, # who
         if strict: raise CrashedEpisodes(f"{results['crashes']} crashed episodes, the first: {results['errors'][0]}" + (f'; all are in {file}' if file else ''))
     return results
 
-SPLITS = dict(seen='dev', all30_seen='dev', unseen='test', all30='test', quick='test', quick_select='train', quick_shifted='train', quick_fresh='test', all30_select='train', alfworld_quick='generated', genuine='train', genuine_select='train', genuine_rooms='train')   # which split a panel is drawn from; others: their name
+SPLITS = dict(seen='dev', all30_seen='dev', unseen='test', all30='test', quick='test', quick_select='train', quick_shifted='train', quick_fresh='test', quick_fresh_2='test', all30_select='train', alfworld_quick='generated', genuine='train', genuine_select='train', genuine_rooms='train')   # which split a panel is drawn from; others: their name
 
 # %% ../nbs/14_evaluate.ipynb #c027
 def table(results:dict|list[dict] # one result: a row per task; several: a row each

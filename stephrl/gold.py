@@ -44,16 +44,20 @@ def shifted_panel(env, name:str='quick_shifted', tasks=QUICK, last:int=10)->Suit
         return [x for x in v if re.search(SHIFT[task], says(task, x))] if task in SHIFT else v[-last:]
     return Suite(name, env.name, env.version, '', 50, [(t, v) for t in tasks for v in some(t)])
 
-def fresh_panel(env, name:str='quick_fresh', tasks=QUICK, limit:int=10)->Suite:
-    "The last test variations of families that have more than a panel holds: played when everything has been chosen, and read by nobody before."
-    return Suite(name, env.name, env.version, '', 50, [(t, v) for t in tasks for v in env.variations(t, 'test')[limit:][-limit:]])
+def fresh_panel(env, name:str='quick_fresh', tasks=QUICK, limit:int=10, before:int=0 # how many were used up
+               )->Suite:
+    "The last test variations, but for those used up, of families that have more than a panel holds: played when everything has been chosen, and read by nobody before."
+    def some(task):
+        v = env.variations(task, 'test')[limit:]
+        return v[:len(v) - before][-limit:]
+    return Suite(name, env.name, env.version, '', 50, [(t, v) for t in tasks for v in some(t)])
 
 def scienceworld_panels(env)->list[Suite]:
     "All panels that come with the package."
     paper, every = [t for t in env.tasks() if t not in LEFT_OUT], env.tasks()
     make = lambda *args: scienceworld_panel(env, *args)
     return [make('seen', 'dev', paper), make('unseen', 'test', paper), make('all30_seen', 'dev', every), make('all30', 'test', every),
-            make('quick', 'test', QUICK), make('quick_select', 'train', QUICK, 4), make('all30_select', 'train', every, 2), shifted_panel(env), fresh_panel(env)]
+            make('quick', 'test', QUICK), make('quick_select', 'train', QUICK, 4), make('all30_select', 'train', every, 2), shifted_panel(env), fresh_panel(env), fresh_panel(env, 'quick_fresh_2', before=10)]
 
 # %% ../nbs/06a_gold.ipynb #c010
 def gold_score(env, task:str, variation, tries:int=4)->float: # 0-100
@@ -105,7 +109,7 @@ class Scores(dict):
 
 # %% ../nbs/06a_gold.ipynb #c017
 def main(argv=None):
-    "Make panels (no names) or measure the ceilings of those named ('all' for all). Interrupted, the same command goes on where it was."
+    "Make panels (no names; those that come out as they were keep their scores) or measure the ceilings of those named ('all' for all). Interrupted, the same command goes on where it was."
     p = argparse.ArgumentParser(prog='python -m stephrl.gold', description=main.__doc__)
     p.add_argument('names', nargs='*', help='panels, or all; none: make the panel files anew')
     p.add_argument('--workers', type=int, default=2)
@@ -114,7 +118,10 @@ def main(argv=None):
     args = p.parse_args(argv)
     if not args.names:
         with_env = make_env('scienceworld')
-        for s in scienceworld_panels(with_env): print(save_suite(s, args.dir/f'{s.name}.json'), len(s))
+        for s in scienceworld_panels(with_env):
+            file = args.dir/f'{s.name}.json'
+            same = file.is_file() and replace(load_suite(file), gold=None, command=None) == replace(s, gold=None, command=None) # then its scores are not thrown away
+            print(file, len(s), 'as it was') if same else print(save_suite(s, file), len(s))
         with_env.close()
     there, partial = [load_suite(path) for path in sorted(args.dir.glob('*.json'))], args.dir/'gold.partial.jsonl'
     if args.names == ['all']: suites = [s for s in there if s.env == 'scienceworld']

@@ -60,6 +60,7 @@ class Config:
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     variety: float = 0.                  # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
+    focus: float = 0.                    # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     readings: int = 0                    # copies of rows under other names (high level) or with things in other places (both levels), see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
@@ -82,10 +83,10 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, outcomes=2, recast=.8, collect=45, # 108: eighteen plays with paints, in all six arrangements
+    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, outcomes=2, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, relabel=True, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -153,6 +154,7 @@ def check(self:Config)->Config: # itself
     env_class(self.env), get_annotator(self.env)
     for name in ('outcomes', 'detours'):
         if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
+    if self.focus and self.shares is None: raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     self.check_names()
@@ -416,7 +418,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, on_log=on_log)
+            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)

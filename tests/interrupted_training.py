@@ -1,4 +1,4 @@
-"Started by test_training.py in processes of its own: `python interrupted_training.py FOLDER` clones and then does RL there; prints a hash of the weights."
+"Started by test_training.py in processes of its own: `python interrupted_training.py FOLDER` clones twice, the second time with a focus, and then does RL there; prints a hash of the weights."
 import hashlib
 import sys
 from pathlib import Path
@@ -24,6 +24,7 @@ def main(out):
     kw = dict(log_every=1, save_seconds=0, tensorboard=False)
     config = TrainConfig(max_updates=25, batch_tokens=256, precision='no', accumulate=2)
     clone(policy, table, config, Path(out)/'bc', **kw)
+    clone(policy, [r | dict(task='doors') for r in table], TrainConfig(max_tokens=12_000, batch_tokens=256, precision='no'), Path(out)/'focused', shares=dict(low=1, progress=1), focus=.4, **kw)
     offline_rl(policy, table, IQLConfig(critic_updates=100, hidden=16, policy=TrainConfig(max_updates=25, batch_tokens=256, precision='no')), Path(out)/'rl', **kw)
     print('weights', hashlib.sha256(b''.join(p.detach().numpy().tobytes() for p in policy.model.parameters())).hexdigest())
 

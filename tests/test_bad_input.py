@@ -21,7 +21,7 @@ def said(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize('setting,message', [
     ('sed=1', "Did you mean 'seed'"), ('seed=abc', 'seed: expected int'), ('seed=-1', 'seed: expected a number in'), ('seed=1e400', 'seed: expected int'), ('clone.lr=NaN', 'clone.lr: expected a number in (0, 10], found nan'),
     ('clone.lr=Infinity', 'clone.lr'), ('clone.precision=fp8', 'clone.precision: there is no'), ('clone.betas=[1,2]', 'clone.betas'), ('rl.tau=2', 'rl.tau'), ('rl.policy.lr=-1', 'rl.policy.lr'), ('temperature=-1', 'temperature'),
-    ('collect=1e99', 'collect: expected a number in'), ('tasks=[]', 'tasks: expected at least one'), ('workers=-1', 'workers'), ('holdout=-1', 'holdout'), ('shares={"hig":1}', "Did you mean 'high'?"), ('evenness=7', 'evenness'),
+    ('collect=1e99', 'collect: expected a number in'), ('tasks=[]', 'tasks: expected at least one'), ('workers=-1', 'workers'), ('holdout=-1', 'holdout'), ('focus=1', 'focus: expected a number in [0, 1)'), ('shares={"hig":1}', "Did you mean 'high'?"), ('evenness=7', 'evenness'),
     ('suite=unsen', "Did you mean 'unseen'"), ('env=scienceworl', "Did you mean 'scienceworld'?"), ('decoding=vald', "Did you mean 'valid'?"), ('demos_per_task=0', 'demos_per_task'), ('eval_limit=0', 'eval_limit')])
 def test_settings(said, setting, message):
     status, text = said('train', '--config', 'smoke', '--set', setting, '--out', 'run')

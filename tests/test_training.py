@@ -33,6 +33,8 @@ def finish(process):
 def test_killed_twice_and_finished(tmp_path):
     undisturbed = finish(start(tmp_path/'undisturbed'))
     kill_when(start(tmp_path/'killed'), tmp_path/'killed'/'bc'/'bc.jsonl', 7)
+    kill_when(start(tmp_path/'killed'), tmp_path/'killed'/'focused'/'bc.jsonl', 12)   # while it listens to what rows cost
+    kill_when(start(tmp_path/'killed'), tmp_path/'killed'/'focused'/'bc-again.jsonl', 5)
     assert not (tmp_path/'killed'/'rl').exists()
     kill_when(start(tmp_path/'killed'), tmp_path/'killed'/'rl'/'iql.jsonl', 9)
     assert finish(start(tmp_path/'killed')) == undisturbed

@@ -259,7 +259,7 @@ def other_moments(ep:Episode, # annotated; it is not changed
                   seed:int=0,
                   often:float=.5 # how often each of the three is changed
                  )->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
-    "Notes of the same actions, had the note before, what was carried, or the number in the answer been others; nothing for a step where none of them was changed."
+    "Notes of the same actions, had the note before, what was carried, or a number in the answer that the action does not name been others; nothing for a step where none of them was changed."
     draw, out = random.Random(f'moment/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
     carried = sorted({s.observation.inventory for s in ep.steps})
     for t, s in enumerate(ep.steps):
@@ -268,7 +268,8 @@ def other_moments(ep:Episode, # annotated; it is not changed
         if draw.random() < often: note = draw.choice([s.progress for s in ep.steps[subtask.start:subtask.end]])
         if draw.random() < often: seen = replace(seen, inventory=draw.choice(carried))
         if draw.random() < often and ep.env not in _counted:
-            seen = replace(seen, text=NUMBER.sub(lambda m: str(draw.randrange(-60, 400)), seen.text))
+            said = NUMBER.findall(s.action)                                               # terminal 1 is no news to whoever connects it
+            seen = replace(seen, text=NUMBER.sub(lambda m: m[0] if m[0] in said else str(draw.randrange(-60, 400)), seen.text))
         if (note, seen) == (s.progress, after): continue
         target = annotator.update(subtask.name, note, s.action, seen)
         out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(target)))

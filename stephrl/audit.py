@@ -37,7 +37,7 @@ def traps(episodes:list[Episode])->list[tuple]: # (episode, subtask, earlier ste
 def texts(o:Observation)->tuple: return (o.text, o.look, o.inventory)
 
 # %% ../nbs/07e_audit.ipynb #c011
-GRAMMAR = set('''a an the and or not it in on to of from for with if is above at into onto around up down about against between
+GRAMMAR = set('''a an the and or not it in on to of from for with if is above below at into onto around up down about against between
 open close go look focus pick put move use connect disconnect pour mix wait wait1 activate deactivate examine read drop find get take measure fill heat cool watch
 test power bring plant water collect time terminal anode cathode cup containing nothing inventory stage melts doors bee hive grow plants recipe'''.split())
 
@@ -45,8 +45,6 @@ def unread(text:str, *read:str, grammar:set=GRAMMAR)->set[str]:
     "Words of a text that stand neither in what was read nor in the grammar."
     words = lambda t: {w.strip('.') for w in re.findall(r"[a-z0-9.-]+", unfolded(t.lower()))}
     return words(text) - set().union(*map(words, read)) - grammar
-
-
 
 # %% ../nbs/07e_audit.ipynb #c014
 def low_rows(episodes): # (what the low-level policy reads, action, done)

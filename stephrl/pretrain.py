@@ -86,12 +86,11 @@ class Pretraining:
     seed: int = 0                        # of weights, names and order
     workers: int = 2                     # processes for simulators
     train: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=12_000_000, batch_tokens=4096, lr=2e-3, warmup=.02))
-    drills: tuple = ('lookup', 'successor', 'remaining', 'measurement') # what it is drilled in after reading, in turn: names of `DRILLS`
-    lookups: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=5_000_000, batch_tokens=2048, lr=1e-3, warmup=.05)) # of the drills
+    drills: tuple = ('lookup', 'successor') # what it is drilled in after reading, in turn: names of `DRILLS`
+    lookups: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=1e-3, warmup=.05)) # of the drills
 
 PRETRAININGS = {'backbone': Pretraining(),
-                'alfworld': Pretraining('alfworld', plays=GENUINE_PLAYS, never=('quick_shifted', 'genuine_rooms'), copies=3, train=TrainConfig(max_tokens=9_000_000, batch_tokens=4096, lr=2e-3, warmup=.02),
-                            drills=('lookup', 'successor'), lookups=TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=1e-3, warmup=.05)),
+                'alfworld': Pretraining('alfworld', plays=GENUINE_PLAYS, never=('quick_shifted', 'genuine_rooms'), copies=3, train=TrainConfig(max_tokens=9_000_000, batch_tokens=4096, lr=2e-3, warmup=.02)),
                 'smoke': Pretraining('smoke', 'smoke', (dict(env='scienceworld', tasks=('find-animal', 'power-component'), split='train', limit=3),), holdout=1, copies=2,
                                       train=TrainConfig(max_tokens=60_000, batch_tokens=1024, lr=3e-3), lookups=TrainConfig(max_tokens=10_000, batch_tokens=1024))}
 

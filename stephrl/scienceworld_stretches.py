@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'ROOMS', 'DOORS', 'ROUND', 'PAINT', 'ALIVE', 'GROWS', 'VESSEL', 'verb', 'word_of', 'Stretch', 'distance',
            'direct', 'a_an', 'listed', 'the_list', 'mixture', 'go_slots', 'take_slots', 'take_two_slots',
            'focus_taken_slots', 'search_taken_slots', 'kind_slots', 'find_slots', 'focus_slots', 'stage_slots',
-           'first_stage_slots', 'wait_stage_slots', 'box_slots', 'limit_slots', 'melts_slots', 'substance',
+           'first_stage_slots', 'wait_stage_slots', 'box_slots', 'sides', 'limit_slots', 'melts_slots', 'substance',
            'heat_slots', 'cool_slots', 'fill_slots', 'pot_of', 'watch_slots', 'paints_slots', 'mix_slots',
            'recipe_slots', 'wires', 'source', 'power_slots', 'conduct_slots', 'bring_slots', 'jar_slots',
            'vessel_slots', 'soil_slots', 'plant_slots', 'plant_focus_slots', 'water_slots', 'seeds_slots', 'nothing',
@@ -142,13 +142,16 @@ def box_slots(s):
     last = [focused(o) for _, _, o in s.all('f') if focused(o)]
     return dict(thing=last[-1] if last else thing, box=box, room=room_of(s.after()))
 
+def sides(s): # what the task says to do above a limit, and below it
+    return dict(limit=s.said(r'is above (-?[\d.]+) degrees'), **{side: s.said(rf'is {side} -?[\d.]+ degrees celsius, (?:place it in|focus on) the (\w+ box)') for side in ('above', 'below')})
+
 def limit_slots(s):
-    thing, limit = s.said(r'If the (.+?) temperature is above'), s.said(r'temperature is above (-?[\d.]+) degrees')
-    return dict(thing=thing, limit=limit, room=room_of(s.after())) if thing and limit else None
+    slots = dict(thing=s.said(r'If the (.+?) temperature is above'), room=room_of(s.after()), **sides(s))
+    return slots if all(slots.values()) else None
 
 def melts_slots(s):
-    thing, limit = s.said(r'If the melting point of (.+?) is above'), s.said(r'is above (-?[\d.]+) degrees')
-    return dict(thing=thing, pot=pot_of(s), limit=limit) if thing and limit and pot_of(s) else None
+    slots = dict(thing=s.said(r'If the melting point of (.+?) is above'), pot=pot_of(s), **sides(s))
+    return slots if all(slots.values()) else None
 
 # %% ../nbs/07c_scienceworld_stretches.ipynb #c027
 def substance(s): # what is being worked on: the last thing focused on

@@ -307,9 +307,10 @@ def elsewhere(self:Run, rows:list[dict])->list[dict]:
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of the low level's and the progress policy's under free names of their own: as right as before, and worth as much."
-    draw = random.Random(self.config.seed)
-    return [recast(r, self.config.seed) if r['role'] != 'high' and draw.random() < self.config.recast else r for r in rows]
+    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of the low level's with things in other places: as right as before, and worth as much."
+    draw, seed = random.Random(self.config.seed), self.config.seed
+    def moved(r): return rearranged(r, seed) or r if r['role'] == 'low' and draw.random() < .5 else r
+    return [recast(moved(r), seed) if r['role'] != 'high' and draw.random() < self.config.recast else r for r in rows]
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:

@@ -100,8 +100,11 @@ def gather(config:Pretraining, out:Path)->tuple[list, list]: # (to read, held ou
     never, learn, held = {tuple(e) for s in config.never for e in load_suite(s).episodes}, [], []
     for of in config.plays: check_installed(of['env'])
     for i, of in enumerate(config.plays):
-        file = out/'plays'/f'{i}.jsonl'
-        collect_demos(of['env'], of.get('tasks'), of['split'], of['limit'], file, config.workers, config.seed, **of.get('options', {}))
+        file, all_there = out/'plays'/f'{i}.jsonl', out/'plays'/f'{i}.json'
+        wanted = json.loads(json.dumps(dict(of, seed=config.seed)))
+        if not (file.exists() and all_there.exists() and json.loads(all_there.read_text()) == wanted): # what failed is not tried again: a training that was interrupted would find other texts
+            collect_demos(of['env'], of.get('tasks'), of['split'], of['limit'], file, config.workers, config.seed, **of.get('options', {}))
+            save_json(all_there, wanted)
         played = [e for e in read_episodes(file) if e.steps and not e.error and (e.task, e.variation) not in never]
         for task in sorted({e.task for e in played}):
             mine = [e for e in played if e.task == task]
@@ -152,15 +155,13 @@ def remaining(words:list[str], draw:random.Random)->str:
     return f'Answer: You are in the {draw.choice(words)}.\n' + ''.join(out)
 
 def measurement(words:list[str], draw:random.Random)->str:
-    "Things with temperatures, then a line for each question: a thing, a limit and what to say on either side of it; what was measured, on which side that is, and what to say."
+    "Things with temperatures, then a line for each question: a thing and a limit, what was measured, and on which side of the limit that is."
     number = lambda: draw.choice((draw.randint(0, 9), draw.randint(-99, 99), draw.randint(-200, 500), draw.randint(-200, 500)))
     degrees, out = {w: number() for w in draw.sample(words, draw.randint(1, min(7, len(words))))}, []
     for w in draw.choices(list(degrees), k=draw.randint(3, 7)):
         near = degrees[w] + draw.choice((-1, 1))*draw.choice((draw.randint(1, 9), draw.randint(10, 60)))
         limit = draw.choice((near, number()))
-        side = dict(zip(('above', 'below'), draw.sample(words, 2)))
-        found = 'above' if degrees[w] > limit else 'below'
-        out.append(f'{w} {limit}.0 above {side["above"]} below {side["below"]} to {degrees[w]}, {found} {limit}.0, {side[found]}\n')
+        out.append(f'{w} {limit}.0 to {degrees[w]}, {"above" if degrees[w] > limit else "below"} {limit}.0\n')
     return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n' + ''.join(out)
 
 DRILLS = {f.__name__: f for f in (lookup, successor, remaining, measurement)}

@@ -269,7 +269,7 @@ def other_moments(ep:Episode, # annotated; it is not changed
         if draw.random() < often: seen = replace(seen, inventory=draw.choice(carried))
         if draw.random() < often and ep.env not in _counted:
             said = NUMBER.findall(s.action)                                               # terminal 1 is no news to whoever connects it
-            seen = replace(seen, text=NUMBER.sub(lambda m: m[0] if m[0] in said else str(draw.randrange(-60, 400)), seen.text))
+            seen = replace(seen, text=NUMBER.sub(lambda m: m[0] if m[0] in said else str(int(m[0]) + draw.randint(-20, 20)), seen.text))
         if (note, seen) == (s.progress, after): continue
         target = annotator.update(subtask.name, note, s.action, seen)
         out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(target)))

@@ -83,7 +83,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, outcomes=2, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
+    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_400_000, batch_tokens=2048, lr=1.4e-3),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
@@ -307,10 +307,11 @@ def elsewhere(self:Run, rows:list[dict])->list[dict]:
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of the low level's with things in other places: as right as before, and worth as much."
+    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of the two levels that choose with things in other places: as right as before, and worth as much."
     draw, seed = random.Random(self.config.seed), self.config.seed
-    def moved(r): return rearranged(r, seed) or r if r['role'] == 'low' and draw.random() < .5 else r
-    return [recast(moved(r), seed) if r['role'] != 'high' and draw.random() < self.config.recast else r for r in rows]
+    def moved(r): return rearranged(r, seed) or r if r['role'] != 'progress' and draw.random() < .5 else r
+    def other(r): return moved(r) if r['role'] == 'high' else recast(moved(r), seed)
+    return [other(r) if draw.random() < self.config.recast else r for r in rows]
 
 @patch
 def renamed(self:Run, episodes:list[Episode])->list[Episode]:

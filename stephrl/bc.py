@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 import numpy as np, torch
+from accelerate.utils import gather_object
 from .policy import Policy, token_batches
 from .training import Encoded, Trainer, TrainConfig, choose_precision, encode_rows, merge_rows
 
@@ -73,6 +74,7 @@ class Heard:
                 ): self.cost, self.since, self.updates = torch.full((n,), torch.nan), since, 0
     def note(self, rows, cost): # (B,) each, nats
         if self.updates >= self.since: self.cost[torch.as_tensor(rows)] = cost.float().cpu()
+    def everywhere(self): return torch.stack(gather_object([self.cost])).nanmean(0) # (N,) nats; each process reads rows of its own
     def step(self): self.updates += 1
     def state_dict(self)->dict: return dict(cost=self.cost, updates=self.updates)
     def load_state_dict(self, state:dict): self.cost.copy_(state['cost']); self.updates = state['updates']
@@ -114,19 +116,20 @@ def clone(policy:Policy, # trained in place
     data = encode_table(policy, table)
     rows, count = merge_rows(data, merge)
     fit = partial(_fit, policy, data, out, role_weight)
-    if shares is None: return fit(rows, count, config, 'bc', **kwargs)
+    if shares is None: return fit(rows, config, 'bc', count, **kwargs)
     kind = list(zip(_column(table, 'task'), data.group, verbs(data.group, _column(table, 'prompt'), _column(table, 'target'))))
     task, role, verb = zip(*(kind[i] for i in rows))
-    def dealt(part, gain=None): return [rows[k] for k in deal(task, role, data.length[rows], part*config.max_tokens, shares, evenness, config.seed, verb, variety, gain)]
+    def dealt(part, gain=None): return [rows[k] for k in deal(task, role, data.length[rows], round(part*config.max_tokens), shares, evenness, config.seed, verb, variety, gain)]
     once, first = replace(config, max_tokens=None, epochs=1), dealt(1 - focus)             # one pass: the rows are repeated already
     heard = Heard(len(first)) if focus else None
-    history = fit(first, np.ones(len(first), int), once, 'bc', heard, **kwargs)
+    history = fit(first, once, 'bc', heard=heard, **kwargs)
     if not focus: return history
-    second = dealt(focus, hardness([kind[i] for i in first], heard.cost))
-    return history + fit(second, np.ones(len(second), int), replace(once, lr=.6*config.lr, seed=config.seed + 1), 'bc-again', after=history[-1]['step'], **kwargs)
+    second = dealt(focus, hardness([kind[i] for i in first], heard.everywhere()))
+    return history + fit(second, replace(once, lr=.6*config.lr, seed=config.seed + 1), 'bc-again', after=history[-1]['step'], **kwargs)
 
-def _fit(policy, data, out, role_weight, rows, count, config, name, heard=None, after=0, on_log=None, **kwargs): # after: updates that came before, for the log
-    data, extra = data.select(rows), [json.dumps(role_weight, sort_keys=True)] if role_weight else []
+# %% ../nbs/10_bc.ipynb #c026
+def _fit(policy, data, out, role_weight, rows, config, name, count=None, heard=None, after=0, on_log=None, **kwargs): # after: updates that came before, for the log
+    data, count, extra = data.select(rows), np.ones(len(rows), int) if count is None else count, [json.dumps(role_weight, sort_keys=True)] if role_weight else []
     plain, later = cloning_loss(data, config.prompt_weight, role_weight, count), lambda record: record | dict(step=after + record['step'])
     def loss(pairs, rows):
         total, each = plain(pairs, rows)
@@ -136,7 +139,7 @@ def _fit(policy, data, out, role_weight, rows, count, config, name, heard=None, 
     if heard: heard.since = 2*len(trainer.updates)//3
     return [later(r) for r in trainer.fit()]
 
-# %% ../nbs/10_bc.ipynb #c031
+# %% ../nbs/10_bc.ipynb #c033
 @torch.no_grad()
 def imitation(policy:Policy,
               table, # rows that were not trained on; or an `Encoded`

@@ -121,7 +121,8 @@ def main(argv=None):
         for s in scienceworld_panels(with_env):
             file = args.dir/f'{s.name}.json'
             same = file.is_file() and replace(load_suite(file), gold=None, command=None) == replace(s, gold=None, command=None) # then its scores are not thrown away
-            print(file, len(s), 'as it was') if same else print(save_suite(s, file), len(s))
+            if not same: save_suite(s, file)
+            print(file, len(s), 'as it was' if same else '')
         with_env.close()
     there, partial = [load_suite(path) for path in sorted(args.dir.glob('*.json'))], args.dir/'gold.partial.jsonl'
     if args.names == ['all']: suites = [s for s in there if s.env == 'scienceworld']

@@ -137,6 +137,7 @@ def lookup(words:list[str], draw:random.Random)->str:
     return (f'Answer: On the {draw.choice(words)} {draw.randint(1, 5)}, you see ' + ', '.join(f'a {w} {k}' for w, k in number.items()) + '.\n'
             + ''.join(f'{w} {number[w]}\n' if w in number else f'{w} is not\n' for w in asked))
 
+# %% ../nbs/14a_pretrain.ipynb #c019
 def successor(words:list[str], draw:random.Random)->str:
     "Places with ranges of numbers, then a line for each question: a place and the one that comes after it."
     last = {w: draw.choice((1, 1, 1, 2, 3, 4, 8)) for w in draw.sample(words, min(len(words), draw.randint(3, 12)))}
@@ -145,6 +146,7 @@ def successor(words:list[str], draw:random.Random)->str:
     shown = ', '.join(f'{w} 1-{n}' if n > 1 else f'{w} 1' for w, n in last.items())
     return f'Room: You are at {draw.choice(list(last))} 1. Places: {shown}.\n' + ''.join('{} {} to {} {}\n'.format(*places[i], *places[i + 1]) for i in asked)
 
+# %% ../nbs/14a_pretrain.ipynb #c020
 def remaining(words:list[str], draw:random.Random)->str:
     "Lines of a few things, those of them that are done, in any order, and those that are left, in the first order."
     out = []
@@ -171,6 +173,7 @@ def check_drills(drills):
     for d in drills or ['']:
         if d not in DRILLS: raise ValueError(f'drills: there is no {d!r}.{nearest(d, DRILLS)}')
 
+# %% ../nbs/14a_pretrain.ipynb #c021
 def answers(tokens:list[str])->list[bool]:
     "Which tokens are answers: in every line but the first what comes after 'to', or else the second token."
     out, ends = [False]*len(tokens), [i for i, t in enumerate(tokens) if 'Ċ' in t]
@@ -197,7 +200,7 @@ def drill_lookups(policy:Policy, config:TrainConfig, out=None, seed:int=0, on_lo
         return each.sum(), each.detach()
     return Trainer(policy, data, replace(config, max_tokens=None, epochs=1), loss, np.array([int(a.sum()) for a in asked]), out, 'lookup', on_log=on_log).fit()
 
-# %% ../nbs/14a_pretrain.ipynb #c021
+# %% ../nbs/14a_pretrain.ipynb #c024
 def pretrain(config:Pretraining, out, on_log=None)->Policy:
     "A backbone: out/backbone, and in it pretrain.json that says what it has read and how well it continues what it has not. Raises ValueError for impossible settings."
     check_limits(config)
@@ -227,7 +230,7 @@ def _encoded(policy, episodes, window):
 def _nats(policy, data): # per token, by world, of the first 400 pieces
     return {k.removeprefix('loss/'): v for k, v in imitation(policy, data.select(range(min(400, len(data))))).items() if k.startswith('loss/')}
 
-# %% ../nbs/14a_pretrain.ipynb #c023
+# %% ../nbs/14a_pretrain.ipynb #c026
 READ = 'pretrain.json' # in the backbone's folder
 
 def has_read(folder:str|Path, # of a backbone

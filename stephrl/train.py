@@ -66,7 +66,7 @@ class Config:
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
-    recast: float = 0.                   # share of the low level's and the progress policy's rows that get free names of their own, see `stephrl.rename.recast`
+    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and, every second one, things in other places (high and low level), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name

@@ -192,7 +192,8 @@ def rearranged(row:dict, # a transition of the high or the low level
     for c in name_classes(row['env']):
         words = sorted(set(c.find().findall(seen)))
         if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
-        free = [w for w in words if w not in c.find().findall(noted[1] if (noted := re.search(r'\nProgress: (.*)', head)) else '')]
+        noted = re.sub(r'\[Left: [^\]]*\]', '', m[1]) if (m := re.search(r'\nProgress: (.*)', head)) else '' # what is left still stands about
+        free = [w for w in words if w not in c.find().findall(noted)]
         swap = dict(zip(free, draw.sample(free, len(free))))
         seen = c.find().sub(lambda m: swap.get(m[1], m[1]), seen)
     return row | dict(prompt=head + room + seen + tail) if seen != before else None

@@ -102,7 +102,7 @@ FORMS = [
     Form('find {what} in the {room} and focus on it', '[nlk]*f', find_slots, (CHECKED,), kind_found),
     Form('focus on the {thing}', 'l?f#?', focus_slots, (), on_focus),
     # measuring
-    Form('measure the {thing} in the {room} against {limit} degrees, above: {above}, below: {below}', '[nl]*u', limit_slots, (ROUTE, READING), measured),
+    Form('measure if the {thing} in the {room} is above {limit} degrees, above: {above}, below: {below}', '[nl]*u', limit_slots, (ROUTE, READING), measured),
     Form('measure if the {thing} in the {pot} melts above {limit} degrees, above: {above}, below: {below}', '[eu]+', melts_slots, (READING,), melted),
     # mixing
     Form('find the {a} and the {b}', '[nl]*n(?=l*o)', paints_slots, (CHECKED,), paints_seen),

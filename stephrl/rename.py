@@ -172,11 +172,14 @@ def copying(row:dict, # a transition
             pool:list[str], # names to draw from
             seed:int=0
            )->dict|None: # None where the target copies none of them
-    "The row with random names for the things that its target copies from the task, the subtasks or the note."
-    word = lambda n: rf'(?<![\w-]){re.escape(n)}\b'
-    old = [n for n in pool if n in row['target'] and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
+    "The row with random names for the things that its target copies from the task, the subtasks or the note, and for every second one that stands there beside them."
+    word, head = lambda n: rf'(?<![\w-]){re.escape(n)}\b', memory_of(row['prompt'])
+    told = [n for n in pool if n in head and re.search(word(n), head)]
+    old = [n for n in told if re.search(word(n), row['target'])]
     if not old: return None
     draw = random.Random(f'copying/{row["id"]}/{row["episode"]}/{seed}')
+    means = [c.find() for c in name_classes(row.get('env', '')) if c.orders or c.alone]             # which paint is asked for decides what is mixed
+    old += [n for n in told if n not in old and draw.random() < .5 and not any(f.search(n) for f in means)]
     new = {n: draw.choice((draw.choice(pool), made_up(pool, draw))) for n in old}
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}

@@ -185,21 +185,24 @@ def copying(row:dict, # a transition
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
 
 # %% ../nbs/07b_rename.ipynb #c034
-def rearranged(row:dict, # a transition of the high or the low level
+def rearranged(row:dict, # a transition
                seed:int=0
               )->dict|None: # None where nothing can change places
-    "The row with the names of movable classes permuted in the room's text alone."
+    "The row with the names of movable classes permuted in the room's text alone; where nothing is left to add, in the subtask and the note of who acts instead."
     head, room, rest = row['prompt'].partition('\nRoom: ')
     seen, tail = re.match(r'((?:.|\n)*?)(\nCarried: (?:.|\n)*|\Z)', rest).groups()
-    draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), seen
+    draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), head + seen
     for c in name_classes(row['env']):
         words = sorted(set(c.find().findall(seen)))
+        if c.moves and '[Left: nothing]' in head and row.get('role') == 'low':
+            named = dict.fromkeys(c.find().findall(head))
+            head = c.find().sub(lambda m: dict(zip(named, reversed(named)))[m[1]], head)
         if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
-        noted = re.sub(r'\[Left: [^\]]*\]', '', m[1]) if (m := re.search(r'\nProgress: (.*)', head)) else '' # what is left still stands about
-        free = [w for w in words if w not in c.find().findall(noted)]
+        used = re.sub(r'\[Left: [^\]]*\]', '', ' '.join(re.findall(r'\n(?:Progress|Did|Answer): (.*)', head))) # what is left still stands about
+        free = [w for w in words if w not in c.find().findall(used)]
         swap = dict(zip(free, draw.sample(free, len(free))))
         seen = c.find().sub(lambda m: swap.get(m[1], m[1]), seen)
-    return row | dict(prompt=head + room + seen + tail) if seen != before else None
+    return row | dict(prompt=head + room + seen + tail) if head + seen != before else None
 
 # %% ../nbs/07b_rename.ipynb #c037
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean

@@ -62,11 +62,11 @@ class Config:
     variety: float = 0.                  # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
     focus: float = 0.                    # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
-    readings: int = 0                    # copies of rows under other names (high level) or with things in other places (both levels), see `stephrl.rename.copying` and `rearranged`
+    readings: int = 0                    # copies of rows under other names (high level) or with things in other places (all three), see `stephrl.rename.copying` and `rearranged`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
-    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and, every second one, things in other places (high and low level), see `stephrl.rename.recast` and `rearranged`
+    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and, every second one, things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
@@ -307,9 +307,9 @@ def elsewhere(self:Run, rows:list[dict])->list[dict]:
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of the two levels that choose with things in other places: as right as before, and worth as much."
+    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of all with things in other places: as right as before, and worth as much."
     draw, seed = random.Random(self.config.seed), self.config.seed
-    def moved(r): return rearranged(r, seed) or r if r['role'] != 'progress' and draw.random() < .5 else r
+    def moved(r): return rearranged(r, seed) or r if draw.random() < .5 else r
     def other(r): return moved(r) if r['role'] == 'high' else recast(moved(r), seed)
     return [other(r) if draw.random() < self.config.recast else r for r in rows]
 
@@ -336,9 +336,9 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Rows that only reading helps with: random names for what the high level copies, and things in other places for both levels."
+    "Rows that only reading helps with: random names for what the high level copies, and things in other places."
     pool, c = name_pool(episodes), self.config
-    rows = [r for e in episodes for r in transitions(e) if r['role'] != 'progress'] if c.readings else []
+    rows = [r for e in episodes for r in transitions(e)] if c.readings else []
     copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]

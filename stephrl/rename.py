@@ -172,14 +172,11 @@ def copying(row:dict, # a transition
             pool:list[str], # names to draw from
             seed:int=0
            )->dict|None: # None where the target copies none of them
-    "The row with random names for the things that its target copies from the task, the subtasks or the note, and for every second one that stands there beside them."
-    word, head = lambda n: rf'(?<![\w-]){re.escape(n)}\b', memory_of(row['prompt'])
-    told = [n for n in pool if n in head and re.search(word(n), head)]
-    old = [n for n in told if re.search(word(n), row['target'])]
+    "The row with random names for the things that its target copies from the task, the subtasks or the note."
+    word = lambda n: rf'(?<![\w-]){re.escape(n)}\b'
+    old = [n for n in pool if n in row['target'] and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
     if not old: return None
     draw = random.Random(f'copying/{row["id"]}/{row["episode"]}/{seed}')
-    means = [c.find() for c in name_classes(row.get('env', '')) if c.orders or c.alone]             # which paint is asked for decides what is mixed
-    old += [n for n in told if n not in old and draw.random() < .5 and not any(f.search(n) for f in means)]
     new = {n: draw.choice((draw.choice(pool), made_up(pool, draw))) for n in old}
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
@@ -196,7 +193,8 @@ def rearranged(row:dict, # a transition
         words = sorted(set(c.find().findall(seen)))
         if c.moves and '[Left: nothing]' in head and row.get('role') == 'low':
             named = dict.fromkeys(c.find().findall(head))
-            head = c.find().sub(lambda m: dict(zip(named, reversed(named)))[m[1]], head)
+            other = dict(zip(named, draw.sample([*named], len(named))))
+            head = c.find().sub(lambda m: other[m[1]], head)
         if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
         used = re.sub(r'\[Left: [^\]]*\]', '', ' '.join(re.findall(r'\n(?:Progress|Did|Answer): (.*)', head))) # what is left still stands about
         free = [w for w in words if w not in c.find().findall(used)]

@@ -66,7 +66,7 @@ class Config:
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
-    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and, every second one, things in other places (all three), see `stephrl.rename.recast` and `rearranged`
+    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
@@ -307,10 +307,11 @@ def elsewhere(self:Run, rows:list[dict])->list[dict]:
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
-    "The rows, some of the low level's and the progress policy's under free names of their own, and every second of all with things in other places: as right as before, and worth as much."
+    "The rows, some of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
     draw, seed = random.Random(self.config.seed), self.config.seed
-    def moved(r): return rearranged(r, seed) or r if draw.random() < .5 else r
-    def other(r): return moved(r) if r['role'] == 'high' else recast(moved(r), seed)
+    def other(r):
+        moved = rearranged(r, seed) or r                          # always: with every second one, three of four still had what is left where it always stands
+        return moved if r['role'] == 'high' else recast(moved, seed)
     return [other(r) if draw.random() < self.config.recast else r for r in rows]
 
 @patch

@@ -107,7 +107,7 @@ def clone(policy:Policy, # trained in place
           shares:dict|None=None, # role -> share of the tokens, see `deal`: needs `max_tokens`; None: rows as they come
           evenness:float=1., # with shares: 1 gives all tasks the same number of tokens
           variety:float=0., # with shares: 1 gives all verbs of a task and role the same number of tokens
-          focus:float=0., # with shares: so much of the budget is dealt again, to what is still wrong, at a lower rate
+          focus:float=0., # with shares: so much of the budget is dealt later, to what is still wrong then
           **kwargs # on_eval, eval_every, keep_best, on_log, log_every, save_seconds: see `Trainer`
          )->list[dict]: # records of the log
     "Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights. Raises ValueError for an empty table, no budget, and an impossible focus."
@@ -121,11 +121,12 @@ def clone(policy:Policy, # trained in place
     task, role, verb = zip(*(kind[i] for i in rows))
     def dealt(part, gain=None): return [rows[k] for k in deal(task, role, data.length[rows], round(part*config.max_tokens), shares, evenness, config.seed, verb, variety, gain)]
     once, first = replace(config, max_tokens=None, epochs=1), dealt(1 - focus)             # one pass: the rows are repeated already
+    midway = max(.6, config.floor) if focus else config.floor                              # of the peak: the rate at which the second part goes on
     heard = Heard(len(first)) if focus else None
-    history = fit(first, once, 'bc', heard=heard, **kwargs)
+    history = fit(first, replace(once, floor=midway), 'bc', heard=heard, **kwargs)
     if not focus: return history
     second = dealt(focus, hardness([kind[i] for i in first], heard.everywhere()))
-    return history + fit(second, replace(once, lr=.6*config.lr, seed=config.seed + 1), 'bc-again', after=history[-1]['step'], **kwargs)
+    return history + fit(second, replace(once, lr=midway*config.lr, seed=config.seed + 1), 'bc-again', after=history[-1]['step'], **kwargs)
 
 # %% ../nbs/10_bc.ipynb #c026
 def _fit(policy, data, out, role_weight, rows, config, name, count=None, heard=None, after=0, on_log=None, **kwargs): # after: updates that came before, for the log

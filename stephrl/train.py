@@ -84,7 +84,7 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_200_000, batch_tokens=2048, lr=1.4e-3),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))

@@ -126,9 +126,14 @@ def _into(place): # memory item: what was moved or poured into a place of the su
         thing, to = moved(obs)
         m = re.search(r'You pour the contents of the (.{1,60}?) into the (.{1,60}?)\.', obs.text[:200])
         if m: thing, to = (re.search(r'containing (.{1,60}?) (in|on|into) ', action[:200]) or m)[1], m[2]
-        if 'water' in slots.get('things', '') and 'sink is now activated' in obs.text[:200]: thing, to = 'water', slots.get(place, '') # the bowl stands in it
         return (to if place == 'pots' else thing) if to and to in slots.get(place, '') else ''
     return item
+
+def _added(slots, action, obs):
+    "What was moved or poured into the bowl; water, where a sink was turned on and the room shows some in the bowl."
+    if 'sink is now activated' not in obs.text[:200]: return _into('bowl')(slots, action, obs)
+    holds = re.search(rf'{re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)', obs.look[:6000]) if slots.get('bowl') else None
+    return 'water' if holds and has_words('water', holds[1]) else ''
 
 def _watered(slots, action, obs):
     m = re.search(r'contents of the .{1,60}? into the (.{1,60}?)\.', obs.text[:200])
@@ -150,7 +155,7 @@ def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide t
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c019
 ROUTE, CHECKED = Memory('Route', lambda slots, action, obs: room_of(obs)), Memory('Checked', _checked, 'set')
-ADDED, PLANTED, WATERED = Memory('Added', _into('bowl'), 'set', of='things'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
+ADDED, PLANTED, WATERED = Memory('Added', _added, 'set', of='things'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
 READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited, 'count')
 CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set'), Memory('Broken', _broken, 'all')
 
@@ -176,7 +181,7 @@ def bracket(memory:Memory, items:list[str], tokens:int # at most so many
     return text if items else ''
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c028
-LEFT = Memory('Left', lambda slots, action, obs: '', 'all')
+LEFT = Memory('Left', lambda slots, action, obs: '', 'all') # nothing is added to it: it follows from another list
 
 def left(memory:Memory, slots:dict, items:list[str] # what the bracket holds
         )->list[str]: # ['nothing'] when all is there; [] where the subtask lists nothing, and before anything was added

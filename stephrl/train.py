@@ -310,7 +310,7 @@ def recasted(self:Run, rows:list[dict])->list[dict]:
     "The rows, some of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
     draw, seed = random.Random(self.config.seed), self.config.seed
     def other(r):
-        moved = rearranged(r, seed) or r                          # always: with every second one, three of four still had what is left where it always stands
+        moved = rearranged(r, seed) or r                          # all, for what is left stands in one place in the plays, and could be learnt by that
         return moved if r['role'] == 'high' else recast(moved, seed)
     return [other(r) if draw.random() < self.config.recast else r for r in rows]
 

@@ -1,5 +1,5 @@
 "One real smoke run to which everything happens: a full disk, Ctrl-C, kill -9; and what a user sees who asks for something wrong."
-import json, os, resource, shutil, signal, subprocess, sys, time
+import json, os, re, resource, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import psutil, pytest, torch
 from safetensors.torch import load_file
@@ -255,3 +255,16 @@ def test_a_script_without_a_main_guard(tmp_path):
     (tmp_path/'script.py').write_text('print("the script runs", flush=True)\nfrom stephrl.demos import collect_demos\nprint(len(collect_demos("corridor", workers=2, progress=False)))\n')
     out = subprocess.run([sys.executable, tmp_path/'script.py'], capture_output=True, text=True, timeout=PATIENCE, env=ENV)
     assert (out.returncode, out.stdout.split('\n')[:2]) == (0, ['the script runs', '2']), out.stderr
+
+
+def test_things_change_places_for_all_three_roles(tmp_path):
+    "Where the second paint stands must not tell what is left to add, to nobody."
+    run, subtask = Run(Config.of('smoke', recast=1.), tmp_path), 'Subtask: mix red paint and blue paint in the jug\nProgress: '
+    says = dict(high=('Task: create violet paint', ' mix red paint and blue paint', r'and (\w+) paint'),   # prompt, target, and where it names the second
+                low=(subtask + 'Poured. [Added: red paint] [Left: blue paint]', ' pour cup containing blue paint in jug', r'containing (\w+)'),
+                progress=(subtask + '-\nDid: pour cup containing red paint in jug', ' Poured. [Added: red paint] [Left: blue paint]', r'Left: (\w+)'))
+    for role, (head, target, second) in says.items():
+        prompt = f'{head}\nRoom: a jug (containing red paint), a cup (containing blue paint), a cup (containing yellow paint)'
+        rows = run.recasted([dict(id=str(n), episode='e', env='scienceworld', role=role, prompt=prompt, target=target, next_prompt=None) for n in range(40)])
+        places = {re.findall(r'containing (\w+)', r['prompt'].split('Room: ')[1]).index(re.search(second, r['target'])[1]) for r in rows}
+        assert places == ({0, 1, 2} if role == 'high' else {1, 2}), role                                # the first is in the jug by then

@@ -84,6 +84,12 @@ def elsewhere(folder, suite, panel, env, out, parallel):
     return rows
 
 
+def growth_together(folders):
+    "How prompts grow in the episodes of all trainings, each episode a draw of the interval; they share a tokenizer."
+    episodes = [e for f in folders for e in read_episodes(f/'evaluation'/'rl.episodes.jsonl')]
+    return prompt_growth(episodes, load_agent(folders[0]/'agents'/'rl').policy)
+
+
 def same_settings(config, folder):
     "Stops unless the run in the folder has these settings."
     if other := differing_settings(config, json.loads((folder/'config.json').read_text())): raise SystemExit(f'{folder}: a run with other settings: {", ".join(other)}')
@@ -110,6 +116,7 @@ def main():
     a = ap.parse_args()
     if a.only_time: return print(save_json(a.write, retimed(a.write, a.only_time, a.remark)))
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
+    folders = [a.out/f'seed{s}' for s in range(a.seeds)]
     config = Config.of(a.preset)
     rows = ablations(a.out/'seed0', config.suite, config.env, a.out, config.parallel, a.only)
     dev = elsewhere(a.out/'seed0', config.suite, OTHERS[config.env], config.env, a.out, config.parallel)
@@ -118,7 +125,8 @@ def main():
     same_settings(runs[0]['config'], timed)
     if a.timed:
         another = json.loads((timed/'results.json').read_text())
-        if scores(another) != scores(runs[0]): runs.append(another)         # it counts like the others, unless it is the first seed's training over again
+        if scores(another) != scores(runs[0]):                             # it counts like the others, unless it is the first seed's training over again
+            runs.append(another); folders.append(timed)
     agents = {n: [r['agents'][n] for r in runs] for n in ('cloning', 'rl')}
     result = dict(
         command=' '.join(['python benchmarks/quick.py', '--preset', a.preset, '--seeds', str(a.seeds), *(['--write', str(a.write)] if a.write != ap.get_default('write') else []),
@@ -129,7 +137,7 @@ def main():
         seeds={n: [short(r) for r in rs] for n, rs in agents.items()},
         rl_minus_cloning=paired_difference(agents['rl'], agents['cloning']),
         rl=[r['rl'] for r in runs], cloning=[r['cloning'] for r in runs], collection=[r['collection'] for r in runs],
-        prompt_growth=[r['prompt_growth'] for r in runs], expert_growth=runs[0]['expert_growth'], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()},
+        prompt_growth=[r['prompt_growth'] for r in runs], prompt_growth_together=growth_together(folders), expert_growth=runs[0]['expert_growth'], ablations={n: short(r) for n, r in rows.items()}, dev_variations={n: short(r) for n, r in dev.items()},
         fresh_variations={n: short(r) for n, r in fresh.items()})
     save_json(a.write, result)
     print(markdown(table([*agents['cloning'], *agents['rl'], *rows.values(), *dev.values(), *fresh.values()]), index=False))

@@ -65,8 +65,8 @@ def cloned_on_with(own:Callable)->Callable: # own: Run -> rows of its own episod
         if not (folder/'agent').exists():
             policy, c = load_agent(run.path('agents', 'clone')).policy, run.config
             budget = replace(c.rl.policy, max_tokens=c.rl.policy.max_tokens or c.clone.max_tokens)
-            rows = run.recasted(run.augmented(run.learnable()[0]) + own(run))
-            rows = [rows[i] for i in mix_rows(rows, encode_table(policy, rows).length, c.rl.max_tokens, c.seed)]
+            table = run.mixed(own(run))
+            rows = list(table.select(mix_rows(table, encode_table(policy, table).length, c.rl.max_tokens, c.seed)))
             cloned_on(run, folder, policy, rows, budget, lambda p: StepHRL(p, env=c.env, train_ids=run.known_ids()))
         return load_agent(folder/'agent')
     return make
@@ -94,7 +94,7 @@ def one_model_per_role(run:Run, folder:Path):
     c = run.config
     shares = c.shares or dict.fromkeys(ROLES, 1.)
     if not (folder/'agent').exists():
-        rows, policies = list(run.tables()[0]), {}
+        rows, policies = list(run.elsewhere(run.tables()[0])), {}
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))

@@ -32,7 +32,8 @@ class NameClass:
     def turned(self, lots:random.Random, turn:int)->dict: # word -> word: another of the other arrangements for every turn, until all have been
         others = [o for o in self.orders if o != self.words]
         return dict(zip(self.words, lots.sample(others, len(others))[turn % len(others)]))
-    def find(self)->re.Pattern: return re.compile(self.pattern.format(words='|'.join(map(re.escape, self.words))))
+    @cache
+    def find(self)->re.Pattern: return re.compile(self.pattern.format(words='|'.join(map(re.escape, self.words)))) # asked several times for every row
 
 # %% ../nbs/07b_rename.ipynb #c008
 MIXED = dict(orange=('red', 'yellow'), green=('yellow', 'blue'), violet=('blue', 'red')) # which two give it

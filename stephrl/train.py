@@ -24,6 +24,7 @@ from .demos import collect_demos
 from .env import Suite, env_class, load_suite, nearest
 from .episode import Episode, read_episodes
 from .evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
+from .interrupts import uninterrupted
 from .limits import check_limits
 from .offline import IQLConfig, offline_rl
 from .policy import Policy, backbone_folder, shipped_backbones
@@ -84,7 +85,7 @@ class Config:
 # %% ../nbs/16_train.ipynb #c007
 PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
@@ -287,7 +288,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            for rows, file in zip((self.recasted(self.elsewhere(self.augmented(learn))), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            for rows, file in zip((self.recasted(self.augmented(learn)), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
@@ -300,10 +301,16 @@ def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
     return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.outcomes(every) + self.detours(every)
 
 @patch
-def elsewhere(self:Run, rows:list[dict])->list[dict]:
+def elsewhere(self:Run, rows): # a table -> the table, or a list of its rows
     "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
-    draw = random.Random(self.config.seed)
-    return [scenery(r, self.config.seed) if draw.random() < self.config.scenery else r for r in rows]
+    draw, share = random.Random(self.config.seed), self.config.scenery
+    return [scenery(r, self.config.seed) if draw.random() < share else r for r in rows] if share else rows
+
+@patch
+def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
+    "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
+    with uninterrupted(): from datasets import concatenate_datasets
+    return concatenate_datasets([self.tables()[0], to_dataset(self.recasted(own))])
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
@@ -421,7 +428,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
+            clone(policy, self.elsewhere(learn), replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)
@@ -471,9 +478,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
     c, folder, file, played = self.config, self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet'), self.played()
     with self.stage('rl', folder) as todo:
         if todo:
-            if not file.exists():
-                learn, _ = self.learnable()
-                save_dataset(to_dataset(self.recasted(self.augmented(learn) + self.own_rows(played))), file)
+            if not file.exists(): save_dataset(self.mixed(self.own_rows(played)), file)
             agent = load_agent(self.path('agents', 'clone'))
             cloned = load_agent(self.path('agents', 'clone')).policy
             rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))

@@ -8,6 +8,7 @@ __all__ = ['FORMAT', 'SHIPPED_BACKBONES', 'Policy', 'Pairs', 'Rows', 'backbone',
 
 # %% ../nbs/09_policy.ipynb #c003
 import copy, json, os, shutil, warnings
+from array import array
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -131,10 +132,10 @@ def _remember(self:Policy, texts):
     "Tokenise the texts that are new in one call, which is much faster than one by one."
     if len(self._ids) > 200_000: self._ids.clear()
     new = [t for t in dict.fromkeys(texts) if t not in self._ids]
-    if new: self._ids.update(zip(new, self.tokenizer(new, add_special_tokens=False, split_special_tokens=True).input_ids))
+    if new: self._ids.update((t, array('i', ids)) for t, ids in zip(new, self.tokenizer(new, add_special_tokens=False, split_special_tokens=True).input_ids))
 
 @patch
-def _tokens(self:Policy, text:str)->list[int]:
+def _tokens(self:Policy, text:str)->array: # of int32
     "Token ids of one text, without special tokens; remembered."
     if text not in self._ids: self._remember([text])
     return self._ids[text]

@@ -23,7 +23,7 @@ from .limits import check_limits
 from .policy import Policy
 from .prompts import one_line, observation_fields
 from .rename import drill, name_pool, rename
-from .training import Encoded, TrainConfig, Trainer
+from .training import Encoded, TrainConfig, Trainer, packed
 from .transitions import transitions
 
 # %% ../nbs/14a_pretrain.ipynb #c005
@@ -123,9 +123,7 @@ def prompt_texts(episodes:list[Episode], limit:int=20)->list[str]: # of at most 
 def encode_texts(policy:Policy, texts:list[str], groups:list[str])->Encoded:
     "Every token of a text is a target; what is longer than the context is cut."
     ids = policy.tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids
-    pairs = [([policy.bos], [*i, policy.eos][:policy.context - 1]) for i in ids]
-    size = np.array([len(t) for _, t in pairs])
-    return Encoded(pairs, size + 1, size, list(groups))
+    return packed((([policy.bos], [*i, policy.eos][:policy.context - 1]) for i in ids), groups)
 
 # %% ../nbs/14a_pretrain.ipynb #c018
 def lookup(words:list[str], draw:random.Random)->str:
@@ -193,7 +191,7 @@ def drill_lookups(policy:Policy, config:TrainConfig, out=None, seed:int=0, on_lo
         texts.append(DRILLS[drills[len(texts) % len(drills)]](words, draw))
         size += len(policy.tokenizer(texts[-1], add_special_tokens=False).input_ids)
     data = encode_texts(policy, texts, [drills[i % len(drills)] for i in range(len(texts))])
-    asked = [torch.tensor(answers(policy.tokenizer.convert_ids_to_tokens(t))) for _, t in data.pairs]
+    asked = [torch.tensor(answers(policy.tokenizer.convert_ids_to_tokens(t.tolist()))) for _, t in data.pairs]
     def loss(pairs, rows):
         here = torch.nn.utils.rnn.pad_sequence([asked[i] for i in rows], batch_first=True).to(pairs.token_logprob)
         each = -(pairs.token_logprob*here).sum(1)

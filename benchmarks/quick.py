@@ -20,7 +20,8 @@ import torch
 from stephrl.agents import load_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
-from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
+from stephrl.episode import read_episodes
+from stephrl.evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
 from stephrl.train import Config, differing_settings, run
 
 KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',

@@ -8,7 +8,7 @@ from stephrl.cli import main
 from stephrl.episode import read_episodes
 from stephrl.train import Config, Run
 from stephrl.training import read_log
-from stephrl.transitions import transitions
+from stephrl.transitions import load_dataset, transitions
 
 ENV = os.environ | dict(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')   # one thread here and there: then sums have the same order
 PATIENCE = int(os.environ.get('STEPHRL_PATIENCE', 60))*5
@@ -114,6 +114,16 @@ def test_what_was_removed_is_made_again(smoke, tmp_path, capsys):
     assert main(['train', '--config', 'smoke', '--out', str(again)]) == 0
     assert same(weights(out/'agents'/'rl'), weights(again/'agents'/'rl')) and (again/'results.json').exists()
     assert (again/'demos.jsonl').read_bytes() == (out/'demos.jsonl').read_bytes()
+
+
+def test_rl_learns_from_the_cloned_table_and_from_own_episodes(smoke):
+    run = Run(Config.of('smoke'), smoke[0])
+    mixed, expert, own = load_dataset(run.path('transitions', 'mixed.parquet')), run.tables()[0], run.own_rows(run.played())
+    assert own and len(mixed) == len(expert) + len(own)
+    assert list(mixed.select(range(len(expert)))) == list(expert)
+    assert [r['episode'] for r in mixed.select(range(len(expert), len(mixed)))] == [r['episode'] for r in own]
+    scene = list(run.elsewhere(expert))                                     # what was cloned from: the same rows, some of them in another scenery
+    assert [r['target'] for r in scene] == list(expert['target']) and any(a['prompt'] != b['prompt'] for a, b in zip(scene, expert))
 
 
 def test_only_the_notes_of_own_episodes_are_relabelled(smoke):

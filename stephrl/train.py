@@ -301,18 +301,6 @@ def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
     return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.outcomes(every) + self.detours(every)
 
 @patch
-def elsewhere(self:Run, rows): # a table -> the table, or a list of its rows
-    "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
-    draw, share = random.Random(self.config.seed), self.config.scenery
-    return [scenery(r, self.config.seed) if draw.random() < share else r for r in rows] if share else rows
-
-@patch
-def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
-    "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
-    with uninterrupted(): from datasets import concatenate_datasets
-    return concatenate_datasets([self.tables()[0], to_dataset(self.recasted(own))])
-
-@patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
     "The rows, some of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
     draw, seed = random.Random(self.config.seed), self.config.seed
@@ -420,6 +408,12 @@ def known_ids(self:Run)->list: # (task, variation) pairs
     return sorted({*self.train_ids(), *has_read(self.backbone_path(), self.config.env)}, key=str)
 
 @patch
+def elsewhere(self:Run, rows): # a table -> the table, or a list of its rows
+    "The rows, some of them in another scenery; RL, which values what was really seen, learns without."
+    draw, share = random.Random(self.config.seed), self.config.scenery
+    return [scenery(r, self.config.seed) if draw.random() < share else r for r in rows] if share else rows
+
+@patch
 def cloned(self:Run, on_log=None # called with every record of the log; `LiveCurves` draws them
           )->StepHRL:
     "Behavioural cloning of the three roles: cloning/ (log, checkpoint) and agents/clone."
@@ -471,6 +465,12 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
                 r['target'] = progress_target(annotator.update(e.subtask_of(r['t']).name, s.progress, s.action, e.observation_after(r['t'])))
             out.append(r)
     return out
+
+@patch
+def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
+    "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
+    with uninterrupted(): from datasets import concatenate_datasets
+    return concatenate_datasets([self.tables()[0], to_dataset(self.recasted(own))])
 
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:

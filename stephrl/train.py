@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAPER_TASKS', 'QUICK_TASKS', 'PRESETS', 'STAGES', 'Config', 'ConfigError', 'Run', 'differing_settings', 'to_rows',
-           'run']
+           'playable', 'run']
 
 # %% ../nbs/16_train.ipynb #c003
 import json, random, time
@@ -77,6 +77,7 @@ class Config:
     temperature: float = .7              # of these
     relabel: bool = False                # are their notes corrected by the annotator before they are learnt from (as DAgger asks its expert)?
     rl: IQLConfig = field(default_factory=IQLConfig)
+    rounds: int = 0                      # of online RL after that, each on `collect` more episodes of the agent as it has become; more can be added to a finished run
     step_limit: int = 50                 # actions an agent gets
     decoding: str = 'free'               # in evaluation; 'valid': actions are picked from the environment's list
     parallel: int = 32                   # episodes at once
@@ -87,7 +88,7 @@ PRESETS = dict(
     quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -202,7 +203,7 @@ class Run:
         for name, s in self.stages.items():
             if not isinstance(s, dict) or not {'seconds', 'finished'} <= set(s): raise ConfigError(f'{self.out/"stages.json"}: {name}: expected seconds and finished, found {s!r:.40}; remove the file, finished stages are done again')
         other = differing_settings(theirs, mine)
-        if other and self.path('demos.jsonl').exists():
+        if other and not (set(other) == {'rounds'} and other['rounds'][0] < other['rounds'][1]) and self.path('demos.jsonl').exists():
             k, (then, now) = min(other.items())
             raise ConfigError(f'{file}: this folder belongs to a run with other settings ({", ".join(sorted(other))}; {k} was {then!r}, '
                               f'now {now!r}); choose another folder, or give the same settings to go on')
@@ -232,7 +233,11 @@ def path(self:Run, *parts)->Path:
 @contextmanager
 def stage(self:Run, name:str, *made:Path): # files or folders that the finished stage leaves
     "Times a stage; yields whether there is anything to do."
-    entry, began = self.stages.setdefault(name, dict(seconds=0., finished=False)), time.monotonic()
+    if name not in self.stages:
+        self.stages[name] = dict(seconds=0., finished=False)
+        for measured in ('evaluation', 'page'):                            # they come last, and again when there is something new to measure
+            if name.startswith('online') and measured in self.stages: self.stages[measured] = self.stages.pop(measured) | dict(finished=False)
+    entry, began = self.stages[name], time.monotonic()
     if entry['finished'] and not all(p.exists() for p in made):
         for later in list(self.stages)[list(self.stages).index(name):]: self.stages[later]['finished'] = False
     before = entry['seconds']
@@ -436,23 +441,29 @@ def note(self:Run, name:str, **facts):
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
-    c, file = self.config, self.path('collected.jsonl')
+    file = self.path('collected.jsonl')
     with self.stage('collection', file) as todo:
-        if todo:
-            pairs, each = self.train_ids(), max(1, c.collect//len(c.tasks))
-            of_task = {t: [p for p in pairs if p[0] == t] for t in c.tasks}
-            jobs = [of_task[t][i % len(of_task[t])] for i in range(each) for t in c.tasks if of_task[t]]
-            agent = load_agent(self.path('agents', 'clone'))
-            episodes = rollout(agent, jobs, c.env, temperature=c.temperature, seed=c.seed, n_parallel=c.parallel, workers=0, out=file,
-                               step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
-            self.note('collection', episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
+        if todo: self.note('collection', **self.play_by_itself(self.path('agents', 'clone'), file))
     return read_episodes(file)
+
+@patch
+def play_by_itself(self:Run, agent:Path, file:Path, before:int=0 # how often agents have collected before: the next variations follow
+                  )->dict: # what there is to say of these episodes
+    "`collect` episodes of an agent on train variations."
+    c, pairs = self.config, self.train_ids()
+    each, of_task = max(1, c.collect//len(c.tasks)), {t: [p for p in pairs if p[0] == t] for t in c.tasks}
+    jobs = [of_task[t][i % len(of_task[t])] for i in range(before*each, (before + 1)*each) for t in c.tasks if of_task[t]]
+    episodes = rollout(load_agent(agent), jobs, c.env, temperature=c.temperature, seed=c.seed + 1000*before, n_parallel=c.parallel, workers=0, out=file,
+                       step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
+    return dict(episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
 
 # %% ../nbs/16_train.ipynb #c036
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
-    return [e for e in self.collected() if e.steps and not e.error]
+    return playable(self.collected())
+
+def playable(episodes): return [e for e in episodes if e.steps and not e.error]
 
 @patch
 def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
@@ -479,24 +490,49 @@ def reinforced(self:Run, on_log=None)->StepHRL:
     with self.stage('rl', folder) as todo:
         if todo:
             if not file.exists(): save_dataset(self.mixed(self.own_rows(played)), file)
-            agent = load_agent(self.path('agents', 'clone'))
-            cloned = load_agent(self.path('agents', 'clone')).policy
-            rl = replace(c.rl, seed=c.seed, policy=replace(c.rl.policy, seed=c.seed))
-            critics, summary = offline_rl(agent.policy, load_dataset(file), rl, self.path('rl'), on_log)
-            self.note('rl', **summary)
-            save_agent(folder, StepHRL(agent.policy, env=c.env, name='cloning+RL', train_ids=self.known_ids(), critics=critics,
-                                       critics_policy=None if rl.critic_gradient else cloned), config=_plain(c))
+            self.note('rl', **self.improved(self.path('agents', 'clone'), load_dataset(file), self.path('rl'), folder, 'cloning+RL', on_log))
     return load_agent(folder)
+
+@patch
+def improved(self:Run, before:Path, table, out:Path, folder:Path, name:str, on_log=None, seed:int=0)->dict: # summary of `offline_rl`
+    "An agent that has learnt from a table by IQL, saved in `folder`; training leaves its files in `out`."
+    c, policy, was = self.config, load_agent(before).policy, load_agent(before).policy
+    rl = replace(c.rl, seed=c.seed + seed, policy=replace(c.rl.policy, seed=c.seed + seed))
+    critics, summary = offline_rl(policy, table, rl, out, on_log)
+    save_agent(folder, StepHRL(policy, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
+    return summary
 
 # %% ../nbs/16_train.ipynb #c038
 @patch
+def online(self:Run, on_log=None)->StepHRL:
+    "Rounds of playing and IQL: online/N/ and agents/onlineN. The agent of the last round; without rounds, of offline RL."
+    before, played = self.path('agents', 'rl'), self.played() if self.config.rounds else []
+    for n in range(1, self.config.rounds + 1):
+        folder, out = self.path('agents', f'online{n}'), self.path('online', str(n))
+        with self.stage(f'online {n}', folder) as todo:
+            if todo:
+                out.mkdir(parents=True, exist_ok=True)
+                facts, file = self.play_by_itself(before, out/'collected.jsonl', n), out/'mixed.parquet'
+                if not file.exists(): save_dataset(self.mixed(self.own_rows(played + playable(read_episodes(out/'collected.jsonl')))), file)
+                self.note(f'online{n}', collection=facts, rl=self.improved(before, load_dataset(file), out/'rl', folder, f'cloning+RL, online {n}', on_log, n))
+        played, before = played + playable(read_episodes(out/'collected.jsonl')), folder
+    return load_agent(before)
+
+@patch
+def measured(self:Run)->dict[str, Path]: # name in the results -> the agent's folder
+    "The agents that are measured: after cloning, after offline RL and, with `rounds`, after the last of them."
+    n = self.config.rounds
+    return dict(cloning=self.path('agents', 'clone'), rl=self.path('agents', 'rl')) | ({'online': self.path('agents', f'online{n}')} if n else {})
+
+# %% ../nbs/16_train.ipynb #c040
+@patch
 def results(self:Run)->dict:
-    "evaluation/cloning.json, evaluation/rl.json and, from them and all that was noted, results.json."
-    c, files = self.config, {n: self.path('evaluation', f'{n}.json') for n in ('cloning', 'rl')}
+    "evaluation/cloning.json, evaluation/rl.json, with `rounds` evaluation/onlineN.json and, from them and all that was noted, results.json."
+    self.online()
+    c, files = self.config, {n: self.path('evaluation', f'{f.name if n == "online" else n}.json') for n, f in self.measured().items()}
     with self.stage('evaluation', *files.values(), self.path('results.json')) as todo:
         for name, file in files.items():
-            if todo: evaluate(load_agent(self.path('agents', dict(cloning='clone', rl='rl')[name])), c.panel(), c.decoding, out=file, seed=c.seed,
-                              n_parallel=c.parallel, annotator=get_annotator(c.env))
+            if todo: evaluate(load_agent(self.measured()[name]), c.panel(), c.decoding, out=file, seed=c.seed, n_parallel=c.parallel, annotator=get_annotator(c.env))
         played = {n: _stored(f, {}) for n, f in files.items()}
         if todo: save_json(self.path('results.json'), self.summary(played))
     return _stored(self.path('results.json'), {})
@@ -509,10 +545,10 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
     policy, episodes = load_agent(self.path('agents', 'rl')).policy, read_episodes(self.path('evaluation', 'rl.episodes.jsonl'))
     demos = read_episodes(self.path('annotated.jsonl'))                       # how much would the prompts of the expert's own plays have grown?
     return dict(preset=self.config.preset, config=_plain(self.config), agents=played, difference=paired_difference(played['rl'], played['cloning']),
-                prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
+                **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}), prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
                 command=f'stephrl train --config {self.config.preset}')
 
-# %% ../nbs/16_train.ipynb #c040
+# %% ../nbs/16_train.ipynb #c042
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -524,10 +560,10 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c042
+# %% ../nbs/16_train.ipynb #c044
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
-              results='both agents are measured', page='something to look at')
+              online='it goes on playing and learning, if rounds are asked for', results='the agents are measured', page='something to look at')
 
 def run(config:Config|None=None, # default: the quick preset
         out:str|Path|None=None, # folder; default: runs/PRESET. An interrupted run goes on there
@@ -550,7 +586,7 @@ def report(self:Run)->str: # Markdown
     times = ' · '.join(f'{n} {s:.0f} s' for n, s in seconds.items())
     d = res['difference']
     return '\n'.join([res['agents']['rl']['protocol'], '', markdown(table(list(res['agents'].values())), index=False), '', markdown(table(res['agents']['rl'])), '',
-                      f'RL minus cloning: {d["difference"]:+.1f} [{d["ci95"][0]:+.1f}, {d["ci95"][1]:+.1f}], paired by episode',
+                      f'RL minus cloning: {d["difference"]:+.1f} [{d["ci95"][0]:+.1f}, {d["ci95"][1]:+.1f}], paired by episode', *([f'online minus RL: {o["difference"]:+.1f} [{o["ci95"][0]:+.1f}, {o["ci95"][1]:+.1f}]'] if (o := res.get('online_difference')) else []),
                       f'time: {times}; together {sum(seconds.values())/60:.1f} minutes', '', 'next:',
                       f'  open {self.path("episodes.html")} in a browser, or `make lab` and tutorials/02_watch_an_agent.ipynb',
                       f'  stephrl evaluate --agent {self.path("agents", "rl")} --suite {self.config.suite} --decoding valid --out valid.json',

@@ -80,10 +80,10 @@ def smoke(tmp_path_factory):
 def test_a_disturbed_run_ends_well(smoke):
     out, said = smoke
     results = json.loads((out/'results.json').read_text())
-    assert [results['agents'][a]['crashes'] for a in ('cloning', 'rl')] == [0, 0] and results['agents']['rl']['episodes'] == 2
+    assert [results['agents'][a]['crashes'] for a in ('cloning', 'rl', 'online')] == [0, 0, 0] and results['agents']['rl']['episodes'] == 2
     assert results['rl']['updates'] > 0 and results['rl']['weights_l2'] > 0
     assert (out/'episodes.html').stat().st_size > 20_000 and all(s['finished'] for s in json.loads((out/'stages.json').read_text()).values())
-    assert '9 of 9: something to look at' in said and '| cloning+RL |' in said and 'next:' in said
+    assert '10 of 10: something to look at' in said and '| cloning+RL |' in said and 'next:' in said
     assert not [p for p in out.rglob('.*') if p.is_file()], 'half-written files are left'
 
 
@@ -124,6 +124,25 @@ def test_rl_learns_from_the_cloned_table_and_from_own_episodes(smoke):
     assert [r['episode'] for r in mixed.select(range(len(expert), len(mixed)))] == [r['episode'] for r in own]
     scene = list(run.elsewhere(expert))                                     # what was cloned from: the same rows, some of them in another scenery
     assert [r['target'] for r in scene] == list(expert['target']) and any(a['prompt'] != b['prompt'] for a, b in zip(scene, expert))
+
+
+def test_a_finished_run_goes_on_online(smoke, tmp_path):
+    out, more = smoke[0], tmp_path/'more'
+    shutil.copytree(out, more)
+    before = state(*(p for p in (more/'agents').rglob('*') if p.is_file()), more/'online'/'1'/'collected.jsonl', more/'cloning'/'bc.jsonl')
+    assert main(['train', '--config', 'smoke', '--set', 'rounds=2', '--out', str(more)]) == 0
+    assert state(*before) == before                                        # what was learnt before is not touched, and nothing is played again
+    run, results = Run(Config.of('smoke', rounds=2), more), json.loads((more/'results.json').read_text())
+    assert list(run.stages)[-4:] == ['online 1', 'online 2', 'evaluation', 'page'] and all(s['finished'] for s in run.stages.values())
+    first, second, third = (read_episodes(more/f) for f in ('collected.jsonl', 'online/1/collected.jsonl', 'online/2/collected.jsonl'))
+    ids = lambda episodes: [(e.task, e.variation) for e in episodes]
+    assert len({*ids(first), *ids(second)}) == len(first) + len(second) and {*ids(third)} <= {*run.train_ids()}   # other variations, until all have been met
+    assert [e.source for e in second + third] == ['cloning+RL']*len(second) + ['cloning+RL, online 1']*len(third)
+    own = [r['episode'] for r in load_dataset(more/'online'/'2'/'mixed.parquet') if r['kind'] == 'collected']
+    assert {*own} == {e.id for e in first + second + third if e.steps and not e.error}            # all that has been played so far
+    assert not same(weights(more/'agents'/'rl'), weights(more/'agents'/'online1')) and not same(weights(more/'agents'/'online1'), weights(more/'agents'/'online2'))
+    assert load_agent(more/'agents'/'online2').train_ids == load_agent(more/'agents'/'clone').train_ids
+    assert {'difference', 'ci95'} <= set(results['online_difference']) and results['agents']['online']['agent'] == 'cloning+RL, online 2'
 
 
 def test_only_the_notes_of_own_episodes_are_relabelled(smoke):

@@ -64,6 +64,7 @@ class Config:
     focus: float = 0.                    # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     readings: int = 0                    # copies of rows under other names (high level) or with things in other places (all three), see `stephrl.rename.copying` and `rearranged`
+    invented: float = 0.                 # how often a word in a random name is one that nobody has heard, see `stephrl.rename.coined`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
@@ -96,8 +97,8 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6,
-                          clone=TrainConfig(max_tokens=24_000_000, batch_tokens=1024, lr=1e-3),
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, backbone='reader2', collect=240, evenness=.6, variety=.5, invented=.5,
+                          clone=TrainConfig(max_tokens=20_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -331,7 +332,7 @@ def drills(self:Run, episodes:list[Episode])->list[dict]: # rows
     for i in range(self.config.drills):
         for n, e in enumerate(episodes):
             for high in (False, True):                                      # only the high level may be drilled with other rooms
-                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else (), nobodys=.5)
+                copy, names = drill(e, pool, f'{self.config.seed}/{i}/{n}', rooms if high else (), .5, self.config.invented)
                 out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
@@ -340,7 +341,7 @@ def readings(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Rows that only reading helps with: random names for what the high level copies, and things in other places."
     pool, c = name_pool(episodes), self.config
     rows = [r for e in episodes for r in transitions(e)] if c.readings else []
-    copies = [(i, copying(r, pool, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows if r['role'] == 'high']
+    copies = [(i, copying(r, pool, f'{c.seed}/{i}', c.invented)) for i in range(c.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{c.seed}/{i}')) for i in range(c.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 

@@ -12,7 +12,7 @@ training variations that are kept out of training.
 """
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quick import machine, short, stage_times
@@ -56,11 +56,29 @@ def rounded(folder, out, name, preset, known=()):
     return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'{PLANS[preset].data}python benchmarks/tiny.py --preset {preset} --ship')
 
 
+def played_file(out, suite, decoding, name): return out/'played'/f'{suite}-{decoding}-{AGENTS[name]}.json'
+
+
+def not_met(suite, agents, tasks):
+    "The episodes of a panel that none of the agents has met, not even its backbone in reading."
+    panel, met = load_suite(suite), {tuple(i) for folder in agents.values() for i in load_agent(folder).train_ids}
+    return replace(panel, episodes=[e for e in panel.episodes if e[0] in tasks and tuple(e) not in met], gold=None)
+
+
+def chosen(out, agents, config, panel):
+    "Results of the agents on a panel to choose one on."
+    results = {}
+    for name, folder in agents.items():
+        file = played_file(out, panel.name, 'free', name)
+        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, 'free', out=file, n_parallel=config.parallel, annotator=get_annotator(config.env))
+    return results
+
+
 def played(out, agents, config, suite, decoding):
     "Results of the agents on a panel, as far as its families were learnt; those that are there already as they are."
     results, panel = {}, load_suite(suite)
     for name, folder in agents.items():
-        file = out/'played'/f'{suite}-{decoding}-{AGENTS[name]}.json'
+        file = played_file(out, suite, decoding, name)
         results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, decoding, out=file, tasks=config.tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
     return results
 
@@ -71,6 +89,7 @@ def main():
     ap.add_argument('--out', type=Path, help='default: runs/PRESET')
     ap.add_argument('--write', type=Path, help='default: results/PRESET.json')
     ap.add_argument('--clone', help='folder or name of an agent that is cloned already: what the results file says of its cloning stays')
+    ap.add_argument('--only', default='', help='play these alone, such as unseen-free,unseen-valid; what lies in the folder is reported all the same')
     ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--ship', action='store_true', help='put the agent into the package')
     a = ap.parse_args()
@@ -79,9 +98,10 @@ def main():
     trained = again(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
-    choice = played(out, agents, config, plan.choose, 'free')
+    choice = chosen(out, agents, config, not_met(plan.choose, agents, config.tasks))
     best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
-    rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite in plan.panels for decoding in ('free', 'valid')]
+    wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
+    rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite, decoding in wanted]
     shown = [r for _, _, pair in rows for r in pair.values()]
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(

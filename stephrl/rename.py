@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'CREATURES', 'NUMBER', 'THING', 'MEANT', 'ROOM', 'NameClass', 'wheel_orders', 'register_names',
-           'name_classes', 'renumbering', 'rename', 'mapped', 'things', 'name_pool', 'mentioned', 'room_names',
-           'coined', 'made_up', 'drill', 'teaches_copying', 'memory_of', 'copying', 'rearranged', 'recast',
-           'other_wishes', 'scenery', 'other_moments']
+           'name_classes', 'renumbering', 'rename', 'mapped', 'settled', 'things', 'name_pool', 'mentioned',
+           'room_names', 'coined', 'made_up', 'drill', 'teaches_copying', 'memory_of', 'copying', 'rearranged',
+           'recast', 'other_wishes', 'scenery', 'other_moments']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -26,6 +26,7 @@ class NameClass:
     unless: str = r'(?!)'    # not in episodes in which this is found
     moves: bool = False      # does it mean nothing, either, where in a room they stand?
     more: tuple = ()         # further names that one decision may have, see `recast`
+    alike: str = ''          # a pattern of those names that stand for things as good as each other, see `settled`
     alone: bool = False      # free in one decision only, see `recast`: in a whole play they mean something
     def draw(self, lots:random.Random)->dict: # word -> word
         return dict(zip(self.words, lots.choice(self.orders) if self.orders else lots.sample(self.words, len(self.words))))
@@ -48,7 +49,7 @@ def wheel_orders()->list[tuple]: # arrangements of red, yellow, blue and of what
 COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'black', 'white', 'brown', 'violet')
 CREATURES = ('giant tortoise', 'blue jay', 'brown bear', 'butterfly', 'dove', 'turtle', 'parrot', 'crocodile', 'wolf', 'frog', 'rabbit', 'chameleon', 'elephant', 'beaver', 'hedgehog', 'mouse', 'ant', 'chipmunk', 'dragonfly') # of train variations
 _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', more=COLOURS),
-                             NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS),
+                             NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS, alike=r'\b({words})(?= wire\b)'),
                              NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True, more=COLOURS),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
                              NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', alone=True))}
@@ -112,6 +113,32 @@ def mapped(ep:Episode, text, # str -> str
     return replace(walk(ep), **keep, meta={**ep.meta, **meta})
 
 # %% ../nbs/07b_rename.ipynb #c025
+def settled(ep:Episode # annotated; it is not changed
+           )->Episode: # the episode itself where there is nothing to settle
+    "The episode as if of things as good as each other the first in the list had been used first."
+    for c in name_classes(ep.env):
+        find = re.compile(c.alike.format(words='|'.join(map(re.escape, c.words)))) if c.alike else None
+        for g in ep.subtasks if find else ():
+            used, listed = (list(dict.fromkeys(find.findall(s))) for s in (g.name, ep.steps[g.start].observation.look if g.start < len(ep.steps) else ''))
+            if len(used) < 2 or not set(used) <= set(listed): continue
+            swap = dict(zip(used + [w for w in listed if w not in used], listed))
+            other = _swapped(ep, find, swap)
+            ep = other or ep
+            break
+    return ep
+
+def _swapped(ep, find, swap): # None where what is seen would not be the same
+    text = lambda s: find.sub(lambda m: swap.get(m[1], m[1]), s)
+    items = lambda s: sorted(re.split(r'[,.\n]| is: ', s))
+    seen = [s.observation for s in ep.steps] + [ep.final]
+    if find.search(ep.description) or any(find.search(o.inventory) or items(text(o.look)) != items(o.look) for o in seen): return None
+    new = mapped(ep, text, settled=True)
+    for o, old in zip([s.observation for s in new.steps] + [new.final], seen):
+        o.look = old.look
+        if items(text(old.text)) == items(old.text): o.text = old.text     # the answer lists the room, too
+    return new
+
+# %% ../nbs/07b_rename.ipynb #c028
 THING = re.compile(r'\b(?:an?|containing|called) (?!a |an |the |substance |nothing)((?:[a-z]+ ){0,2}[a-z]+)(?=\s*[,.()\n;]|$)|\b(unknown substance [A-Z])\b')
 
 def things(text:str)->set[str]: # 'a glass jar (containing soap)' -> {'glass jar', 'soap'}
@@ -129,7 +156,7 @@ def mentioned(ep:Episode, pool)->list[str]: # longest first
     text = ' ; '.join([g.name for g in ep.subtasks] or [ep.description, *(s.action for s in ep.steps)])
     return sorted((n for n in pool if n not in MEANT.get(ep.env, ()) and re.search(rf'\b{re.escape(n)}\b', text)), key=len, reverse=True)
 
-# %% ../nbs/07b_rename.ipynb #c028
+# %% ../nbs/07b_rename.ipynb #c031
 ROOM = re.compile(r'\bdoor to the ([a-z ]+?) \(|\bcalled the ([a-z ]+)\.')
 
 def room_names(episodes:list[Episode])->list[str]: # sorted
@@ -178,7 +205,7 @@ def memory_of(prompt:str)->str: # the task or the subtask, and the notes
     "A prompt up to what is seen now."
     return re.split(r'\n(?:Answer|Room|Carried): ', prompt)[0]
 
-# %% ../nbs/07b_rename.ipynb #c031
+# %% ../nbs/07b_rename.ipynb #c034
 def copying(row:dict, # a transition
             pool:list[str], # names to draw from
             seed:int=0,
@@ -193,7 +220,7 @@ def copying(row:dict, # a transition
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
 
-# %% ../nbs/07b_rename.ipynb #c034
+# %% ../nbs/07b_rename.ipynb #c037
 def rearranged(row:dict, # a transition
                seed:int=0
               )->dict|None: # None where nothing can change places
@@ -214,7 +241,7 @@ def rearranged(row:dict, # a transition
         seen = c.find().sub(lambda m: swap.get(m[1], m[1]), seen)
     return row | dict(prompt=head + room + seen + tail) if head + seen != before else None
 
-# %% ../nbs/07b_rename.ipynb #c037
+# %% ../nbs/07b_rename.ipynb #c040
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
            seed:int=0
           )->dict: # names of a class stay where the target says one that the prompt does not show
@@ -231,7 +258,7 @@ def recast(row:dict, # a transition of the low level or of the progress policy; 
         texts = {k: find.sub(lambda m: new[m[1]], s) for k, s in texts.items()}
     return row | texts
 
-# %% ../nbs/07b_rename.ipynb #c040
+# %% ../nbs/07b_rename.ipynb #c043
 def other_wishes(ep:Episode, # annotated; it is not changed
                  annotator, # an `Annotator`: writes the notes
                  seed:int=0,
@@ -251,7 +278,7 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
     return out
 
-# %% ../nbs/07b_rename.ipynb #c043
+# %% ../nbs/07b_rename.ipynb #c046
 _common = set('a an the of in on is are to and agent with called containing nothing substance which that'.split())
 def _words(text): return set(re.findall('[a-z]+', text.lower())) - _common
 
@@ -270,7 +297,7 @@ def scenery(row:dict, # a transition
     prompt = row['prompt']
     return row | dict(prompt=prompt[:shown.start(1)] + ''.join(f'\n{l}' for l in things + lines[cut:cut+1] + doors) + prompt[shown.end():])
 
-# %% ../nbs/07b_rename.ipynb #c046
+# %% ../nbs/07b_rename.ipynb #c049
 def other_moments(ep:Episode, # annotated; it is not changed
                   annotator, # an `Annotator`: writes the notes
                   seed:int=0,

@@ -31,7 +31,7 @@ from .policy import Policy, backbone_folder, shipped_backbones
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, recast, rename, room_names, scenery, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -56,6 +56,7 @@ class Config:
     leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
     holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
+    settle: bool = False                 # are choices between things as good as each other made the same in all demonstrations, see `stephrl.rename.settled`?
     at_least: int = 0                    # families with fewer demonstrations are filled up with copies under other names (colours, letters, things)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
@@ -97,8 +98,8 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, backbone='reader2', collect=240, evenness=.6, variety=.5, invented=.5,
-                          clone=TrainConfig(max_tokens=20_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, backbone='reader2', collect=240, evenness=.6, variety=.5, settle=True, invented=.3,
+                          clone=TrainConfig(max_tokens=24_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -284,7 +285,8 @@ def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from
 @patch
 def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
     "The annotated demonstrations, split."
-    return self.split(read_episodes(self.path('annotated.jsonl')))
+    episodes = read_episodes(self.path('annotated.jsonl'))
+    return self.split([settled(e) for e in episodes] if self.config.settle else episodes)
 
 # %% ../nbs/16_train.ipynb #c024
 @patch

@@ -348,3 +348,19 @@ def test_the_same_actions_give_the_same_texts_also_in_another_process(env):
     one = "'find-animal', 'use-thermometer', 'chemistry-mix', 'grow-plant'"
     a, b = run(code.format(tasks=one)), run(code.format(tasks=one))
     assert a.stdout == b.stdout and len(a.stdout) == 33, a.stderr + b.stderr
+
+def test_a_settled_demonstration_wins_all_the_same(env):
+    "The choice between wires is another one, told without a word about it being so: the simulator must agree, action by action."
+    from stephrl.annotate import annotate, get_annotator
+    from stephrl.rename import settled
+    changed = 0
+    for task, variation in [('test-conductivity', v) for v in env.variations('test-conductivity', 'train')[:3]] + [('power-component', v) for v in env.variations('power-component', 'train')[:2]]:
+        ep = annotate(demonstrate(env, task, variation), get_annotator('scienceworld'))
+        other = settled(ep)
+        changed += other.steps != ep.steps
+        env.reset(task, variation)
+        for t, s in enumerate(other.steps):
+            o, _, terminated, _, info = env.step(s.action)
+            assert o.text == other.observation_after(t).text and o.look == other.observation_after(t).look, (task, variation, s.action)
+        assert terminated and info['score'] == 100
+    assert changed

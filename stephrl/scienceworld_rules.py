@@ -19,7 +19,7 @@ from .episode import Episode, Observation, Step, Subtask
 from .rename import mapped
 from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, room_of, sees,
     state_of)
-from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, first_stage_slots, focus_slots,
+from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots,
     focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
     plant_focus_slots, plant_slots, power_slots, recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots,
     take_slots, take_two_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
@@ -99,6 +99,7 @@ FORMS = [
     Form('fill the {pot} with water and focus on it', '[lnpmas]*f', fill_slots, (BROKEN,), filled),
     Form('get the {thing} from the {room} and focus on it', '[nl]*pl?f', focus_taken_slots, (ROUTE,), focus_taken),
     Form('find the {thing}, take it and focus on it', '[nlk]*pl?f', search_taken_slots, (CHECKED,), focus_taken),
+    Form('find {what} and focus on it', '[lk]*f', here_slots, (CHECKED,), kind_found),
     Form('find {what} in the {room} and focus on it', '[nlk]*f', find_slots, (CHECKED,), kind_found),
     Form('focus on the {thing}', 'l?f#?', focus_slots, (), on_focus),
     # measuring

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['VERBS', 'ROOMS', 'DOORS', 'ROUND', 'PAINT', 'ALIVE', 'GROWS', 'VESSEL', 'verb', 'word_of', 'Stretch', 'distance',
            'direct', 'a_an', 'listed', 'the_list', 'mixture', 'go_slots', 'take_slots', 'take_two_slots',
-           'focus_taken_slots', 'search_taken_slots', 'kind_slots', 'find_slots', 'focus_slots', 'stage_slots',
-           'first_stage_slots', 'wait_stage_slots', 'box_slots', 'sides', 'limit_slots', 'melts_slots', 'substance',
-           'heat_slots', 'cool_slots', 'fill_slots', 'pot_of', 'watch_slots', 'paints_slots', 'mix_slots',
+           'focus_taken_slots', 'search_taken_slots', 'kind_slots', 'find_slots', 'here_slots', 'focus_slots',
+           'stage_slots', 'first_stage_slots', 'wait_stage_slots', 'box_slots', 'sides', 'limit_slots', 'melts_slots',
+           'substance', 'heat_slots', 'cool_slots', 'fill_slots', 'pot_of', 'watch_slots', 'paints_slots', 'mix_slots',
            'recipe_slots', 'wires', 'source', 'power_slots', 'conduct_slots', 'bring_slots', 'jar_slots',
            'vessel_slots', 'soil_slots', 'plant_slots', 'plant_focus_slots', 'water_slots', 'seeds_slots', 'nothing',
            'plane_slots', 'second_plane_slots']
@@ -119,6 +119,10 @@ def kind_slots(s): # 'find a(n) animal': the kind comes from the task, the place
 def find_slots(s): # a thing that the task names and that is not in sight yet
     thing = focused(s.after())
     return dict(what=f'the {thing}', room=room_of(s.after())) if thing and has_words(thing, s.task()) and not sees(s.before(), thing) and direct(s) else None
+
+def here_slots(s): # the same, found without a step out of the room: that it lies here, nobody who reads the task can know
+    slots = find_slots(s)
+    return slots and dict(what=slots['what'])
 
 def focus_slots(s): return dict(thing=focused(s.after())) if focused(s.after()) else None
 

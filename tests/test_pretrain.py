@@ -59,12 +59,13 @@ def test_a_damaged_list_of_what_was_read(made, tmp_path):
         with pytest.raises(ValueError, match='pretrain.json'): has_read(tmp_path/'b', 'scienceworld')
 
 
-def test_the_shipped_backbone():
+@pytest.mark.parametrize('name', shipped_backbones())
+def test_the_shipped_backbones(name):
     "It loads by name, and has read nothing of any panel that is reported, nor of the one on which settings are chosen."
-    policy, panels = Policy.load('reader'), [load_suite(p) for p in sorted(PANELS.glob('*.json'))]
+    policy, panels = Policy.load(name), [load_suite(p) for p in sorted(PANELS.glob('*.json'))]
     assert policy.n_params < 3e6 and policy.meta['preset'] == 'deep'
     for env in ('scienceworld', 'alfworld'):
-        read = {(t, str(v)) for t, v in has_read(backbone_folder('reader'), env)}
+        read = {(t, str(v)) for t, v in has_read(backbone_folder(name), env)}
         assert len(read) > 500
         for p in panels:
             both = read & {(t, str(v)) for t, v in p.episodes}

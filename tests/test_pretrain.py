@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest, torch
 from stephrl.agents import load_agent
 from stephrl.env import PANELS, load_suite
-from stephrl.policy import Policy, backbone_folder
+from stephrl.policy import Policy, backbone_folder, shipped_backbones
 from stephrl.pretrain import READ, has_read
 from stephrl.train import Config, ConfigError, Run
 

@@ -59,27 +59,18 @@ def rounded(folder, out, name, preset, known=()):
 def played_file(out, suite, decoding, name): return out/'played'/f'{suite}-{decoding}-{AGENTS[name]}.json'
 
 
-def not_met(suite, agents, tasks):
+def not_met(suite, agents):
     "The episodes of a panel that none of the agents has met, not even its backbone in reading."
     panel, met = load_suite(suite), {tuple(i) for folder in agents.values() for i in load_agent(folder).train_ids}
-    return replace(panel, episodes=[e for e in panel.episodes if e[0] in tasks and tuple(e) not in met], gold=None)
+    return replace(panel, episodes=[e for e in panel.episodes if tuple(e) not in met], gold=None)
 
 
-def chosen(out, agents, config, panel):
-    "Results of the agents on a panel to choose one on."
-    results = {}
-    for name, folder in agents.items():
-        file = played_file(out, panel.name, 'free', name)
-        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, 'free', out=file, n_parallel=config.parallel, annotator=get_annotator(config.env))
-    return results
-
-
-def played(out, agents, config, suite, decoding):
+def played(out, agents, config, panel, decoding):
     "Results of the agents on a panel, as far as its families were learnt; those that are there already as they are."
-    results, panel = {}, load_suite(suite)
+    results, tasks = {}, [t for t in config.tasks if any(e[0] == t for e in panel.episodes)]
     for name, folder in agents.items():
-        file = played_file(out, suite, decoding, name)
-        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, decoding, out=file, tasks=config.tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
+        file = played_file(out, panel.name, decoding, name)
+        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, decoding, out=file, tasks=tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
     return results
 
 
@@ -98,10 +89,10 @@ def main():
     trained = again(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
-    choice = chosen(out, agents, config, not_met(plan.choose, agents, config.tasks))
+    choice = played(out, agents, config, not_met(plan.choose, agents), 'free')
     best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
     wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
-    rows = [(suite, decoding, played(out, agents, config, suite, decoding)) for suite, decoding in wanted]
+    rows = [(suite, decoding, played(out, agents, config, load_suite(suite), decoding)) for suite, decoding in wanted]
     shown = [r for _, _, pair in rows for r in pair.values()]
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(

@@ -90,7 +90,7 @@ class Pretraining:
     seed: int = 0                        # of weights, names and order
     workers: int = 2                     # processes for simulators
     train: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=12_000_000, batch_tokens=4096, lr=2e-3, warmup=.02))
-    drills: tuple = field(default_factory=lambda: LESSONS) # what it is drilled in after reading, lesson by lesson; in each, these kinds in turn: names of `DRILLS`
+    drills: tuple = LESSONS              # what it is drilled in after reading, lesson by lesson; in each, these kinds in turn: names of `DRILLS`
     lookups: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=2e-3, warmup=.05, optimizer='muon')) # of each lesson
 
 PRETRAININGS = {'backbone': Pretraining(),
@@ -159,15 +159,17 @@ def remaining(words:list[str], draw:random.Random)->str:
         out.append(f'{", ".join(some)}; done {", ".join(done) or "nothing"} to {", ".join(w for w in some if w not in done)}\n')
     return f'Answer: You are in the {draw.choice(words)}.\n' + ''.join(out)
 
+def _near(n, draw): return n + draw.choice((-1, 1))*draw.choice((draw.randint(1, 9), draw.randint(10, 60)))
+def _readings(degrees): return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n'
+
 def measurement(words:list[str], draw:random.Random)->str:
     "Things with temperatures, then a line for each question: a thing and a limit, what was measured, and on which side of the limit that is."
     number = lambda: draw.choice((draw.randint(0, 9), draw.randint(-99, 99), draw.randint(-200, 500), draw.randint(-200, 500)))
     degrees, out = {w: number() for w in draw.sample(words, draw.randint(1, min(7, len(words))))}, []
     for w in draw.choices(list(degrees), k=draw.randint(3, 7)):
-        near = degrees[w] + draw.choice((-1, 1))*draw.choice((draw.randint(1, 9), draw.randint(10, 60)))
-        limit = draw.choice((near, number()))
+        limit = draw.choice((_near(degrees[w], draw), number()))
         out.append(f'{w} {limit}.0 to {degrees[w]}, {"above" if degrees[w] > limit else "below"} {limit}.0\n')
-    return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n' + ''.join(out)
+    return _readings(degrees) + ''.join(out)
 
 # %% ../nbs/14a_pretrain.ipynb #c021
 PROMISES = ('{w} above {l}.0 degrees, above: {a}, below: {b}', 'is the {w} above {l}.0, above: {a}, below: {b}', 'if the {w} is above {l}.0 degrees {a}, below {l}.0 degrees {b}')
@@ -177,13 +179,12 @@ def judgement(words:list[str], draw:random.Random)->str:
     number = lambda: draw.choice((draw.randint(0, 9), draw.randint(-99, 99), draw.randint(-99, 99), draw.randint(-200, 500)))
     degrees, out = {w: number() for w in draw.sample(words, min(len(words), draw.randint(1, 4)))}, []
     for w in draw.choices(list(degrees), k=draw.randint(3, 6)):
-        near = degrees[w] + draw.choice((-1, 1))*draw.choice((draw.randint(1, 9), draw.randint(10, 60)))
-        limit = draw.choice((near, number(), draw.choice((-50, 0, 50, 100, 150, 200))))
+        limit = draw.choice((_near(degrees[w], draw), number(), draw.choice((-50, 0, 50, 100, 150, 200))))
         promised = dict(zip(('above', 'below'), draw.sample(words, 2)))
         side = 'above' if degrees[w] > limit else 'below'
         asked = draw.choice(PROMISES).format(w=w, l=limit, a=promised['above'], b=promised['below'])
         out.append(f'{asked} to {degrees[w]}, {side}: {promised[side]}\n')
-    return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n' + ''.join(out)
+    return _readings(degrees) + ''.join(out)
 
 DRILLS = {f.__name__: f for f in (lookup, successor, remaining, measurement, judgement)}
 

@@ -23,6 +23,7 @@ from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, t
 from stephrl.train import Config, Run, run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
+WEAK = 80   # families in which cloning stays below that, on the train variations that choose: RL has something to do there
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,16 @@ def played(out, agents, config, panel, decoding):
     return results
 
 
+def within(result, families):
+    "The part of a result that was played in these families."
+    return result | dict(per_episode=[e for e in result['per_episode'] if e['task'] in families])
+
+
+def differences(rows, families):  # RL minus cloning on every panel, in these families
+    pairs = [(suite, decoding, [within(pair[n], families) for n in ('cloning + RL', 'cloning')]) for suite, decoding, pair in rows]
+    return {f'{suite}, {decoding} decoding': paired_difference(*pair) for suite, decoding, pair in pairs if pair[0]['per_episode']}
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--preset', choices=PLANS, default='tiny')
@@ -90,6 +101,7 @@ def main():
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
     choice = played(out, agents, config, not_met(plan.choose, agents), 'free')
+    weak = [t for t, r in choice['cloning']['per_task'].items() if r['score'] < WEAK]
     best = max(choice, key=lambda n: (choice[n][choice[n]['scoring']], -choice[n]['steps']))
     wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
     rows = [(suite, decoding, played(out, agents, config, load_suite(suite), decoding)) for suite, decoding in wanted]
@@ -98,7 +110,7 @@ def main():
     save_json(write, dict(
         command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
         machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
-        rl_minus_cloning={f'{suite}, {decoding} decoding': paired_difference(pair['cloning + RL'], pair['cloning']) for suite, decoding, pair in rows}))
+        rl_minus_cloning=differences(rows, config.tasks), weak=dict(below=WEAK, families=weak, rl_minus_cloning=differences(rows, weak))))
     print(markdown(table(shown), index=False))
     if a.ship: print(rounded(agents[best], SHIPPED/a.preset, a.preset, a.preset), f'is the agent of {best}')
 

@@ -17,6 +17,8 @@ from .episode import Episode
 from .prompts import progress_prompt, progress_target
 
 # %% ../nbs/07b_rename.ipynb #c005
+def _capital(word): return word[:1].upper() + word[1:]
+
 @dataclass(frozen=True)
 class NameClass:
     "Words that may be swapped among each other wherever `pattern` finds one of them (its first group)."
@@ -34,7 +36,19 @@ class NameClass:
         others = [o for o in self.orders if o != self.words]
         return dict(zip(self.words, lots.sample(others, len(others))[turn % len(others)]))
     @cache
-    def find(self)->re.Pattern: return re.compile(self.pattern.format(words='|'.join(map(re.escape, self.words)))) # asked several times for every row
+    def find(self)->re.Pattern: # asked several times for every row
+        return re.compile(self.pattern.format(words='|'.join(re.escape(w) for w in dict.fromkeys([*self.words, *map(_capital, self.words)]))))
+    def _own(self, found:str)->str: return found if found in self.words else found[0].lower() + found[1:]
+    def found(self, text:str)->list[str]: # as often as they stand there, as `words` spells them
+        "The names in a text."
+        return [self._own(w) for w in self.find().findall(text)]
+    def swap(self, text:str, new:dict # word -> word; names that it does not have stay
+            )->str:
+        "The text under new names; one that begins a sentence does so again."
+        def put(m):
+            name = new.get(self._own(m[1]), self._own(m[1]))
+            return name if m[1] in self.words else _capital(name)
+        return self.find().sub(put, text)
 
 # %% ../nbs/07b_rename.ipynb #c008
 MIXED = dict(orange=('red', 'yellow'), green=('yellow', 'blue'), violet=('blue', 'red')) # which two give it
@@ -50,7 +64,7 @@ COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'black', 'white
 CREATURES = ('giant tortoise', 'blue jay', 'brown bear', 'butterfly', 'dove', 'turtle', 'parrot', 'crocodile', 'wolf', 'frog', 'rabbit', 'chameleon', 'elephant', 'beaver', 'hedgehog', 'mouse', 'ant', 'chipmunk', 'dragonfly') # of train variations
 _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', more=COLOURS),
                              NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS, alike=r'\b({words})(?= wire\b)'),
-                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True, more=COLOURS),
+                             NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b| and [a-z]+ paint mix\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True, more=COLOURS),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
                              NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', alone=True))}
 
@@ -94,10 +108,10 @@ def rename(ep:Episode, # raw or annotated; it is not changed
     whole = '\n'.join([ep.description, *(g.name for g in ep.subtasks), *(s.action for s in ep.steps)])
     for c in classes:
         if re.search(c.unless, whole): continue
-        swaps.append((c.find(), c.turned(random.Random(ep.id), turn) if turn is not None and len(c.orders) > 1 else c.draw(draw)))
+        swaps.append((c, c.turned(random.Random(ep.id), turn) if turn is not None and len(c.orders) > 1 else c.draw(draw)))
     number = renumbering(ep, draw)
     def text(s):
-        for find, swap in swaps: s = find.sub(lambda m: swap[m[1]], s)
+        for c, swap in swaps: s = c.swap(s, swap)
         return NUMBER.sub(lambda m: number.get(m[0], m[0]), s) if number else s
     return mapped(ep, text, renamed=seed)
 
@@ -230,16 +244,16 @@ def rearranged(row:dict, # a transition
     seen, tail = re.match(r'((?:.|\n)*?)(\nCarried: (?:.|\n)*|\Z)', rest).groups()
     draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), head + seen
     for c in name_classes(row['env']):
-        words = sorted(set(c.find().findall(seen)))
+        words = sorted(set(c.found(seen)))
         if c.moves and '[Left: nothing]' in head and row.get('role') == 'low':
-            named = dict.fromkeys(c.find().findall(head))
+            named = dict.fromkeys(c.found(head))
             other = dict(zip(named, draw.sample([*named], len(named))))
-            head = c.find().sub(lambda m: other[m[1]], head)
+            head = c.swap(head, other)
         if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
         used = re.sub(r'\[Left: [^\]]*\]', '', ' '.join(re.findall(r'\n(?:Progress|Did|Answer): (.*)', head))) # what is left still stands about
-        free = [w for w in words if w not in c.find().findall(used)]
+        free = [w for w in words if w not in c.found(used)]
         swap = dict(zip(free, draw.sample(free, len(free))))
-        seen = c.find().sub(lambda m: swap.get(m[1], m[1]), seen)
+        seen = c.swap(seen, swap)
     return row | dict(prompt=head + room + seen + tail) if head + seen != before else None
 
 # %% ../nbs/07b_rename.ipynb #c042
@@ -251,12 +265,12 @@ def recast(row:dict, # a transition of the low level or of the progress policy; 
     draw = random.Random(f'recast/{row["id"]}/{row["episode"]}/{seed}')
     texts = {k: row[k] for k in ('prompt', 'target', 'next_prompt') if row.get(k)}
     for c in name_classes(row['env']):
-        find, words = c.find(), set(c.find().findall(seen))
-        if not words or re.search(c.unless, seen + said) or set(find.findall(said)) - words: continue
-        words = sorted(words.union(*map(find.findall, texts.values())))
+        words = set(c.found(seen))
+        if not words or re.search(c.unless, seen + said) or set(c.found(said)) - words: continue
+        words = sorted(words.union(*map(c.found, texts.values())))
         pool = sorted({*words, *c.words, *c.more})
         new = dict(zip(words, draw.sample(pool, len(words))))
-        texts = {k: find.sub(lambda m: new[m[1]], s) for k, s in texts.items()}
+        texts = {k: c.swap(s, new) for k, s in texts.items()}
     return row | texts
 
 # %% ../nbs/07b_rename.ipynb #c045
@@ -268,14 +282,12 @@ def other_wishes(ep:Episode, # annotated; it is not changed
     "Notes of the same steps, had their subtasks named another thing of the environment's first name class."
     draw, out = random.Random(f'wish/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
     for c in name_classes(ep.env)[:1]:
-        find = c.find()
         for t, s in enumerate(ep.steps):
             name, after = ep.subtask_of(t).name, ep.observation_after(t)
-            if not (old := find.search(name)) or find.search(s.action): continue
-            seen = sorted(set(find.findall(after.text)) - {old[1]})
+            if not (old := c.found(name)[:1]) or c.found(s.action): continue
+            seen = sorted({*c.found(after.text)} - {*old})
             new = draw.choice(seen) if seen and draw.random() < present else draw.choice(c.words)
-            swap = lambda text: find.sub(lambda m: {old[1]: new, new: old[1]}.get(m[1], m[1]), text)
-            subtask, note = swap(name), swap(s.progress)
+            subtask, note = (c.swap(text, {old[0]: new, new: old[0]}) for text in (name, s.progress))
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
     return out
 

@@ -115,6 +115,7 @@ class Memory:
     item: Callable      # (slots, action, observation) -> str, '' when there is nothing to add
     keep: str = 'run'   # 'all': every item; 'run': no item twice in a row; 'set': each once; 'last': the newest; 'count': how many
     of: str = ''        # slot of the subtask's name that lists all there is to add: what is missing follows as `[Left: ...]`
+    until: tuple = ()   # (label, n): with n items or more it has done its work once there is a bracket of that label; it makes room then
 
 def _checked(slots, action, obs):
     "The room; or a container that was opened, with its room."
@@ -157,7 +158,7 @@ def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide t
 ROUTE, CHECKED = Memory('Route', lambda slots, action, obs: room_of(obs)), Memory('Checked', _checked, 'set')
 ADDED, PLANTED, WATERED = Memory('Added', _added, 'set', of='things'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
 READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited, 'count')
-CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set'), Memory('Broken', _broken, 'all')
+CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set', until=('Waited', 5)), Memory('Broken', _broken, 'all')
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c022
 def recall(memory:Memory, previous:str, new:str='' # the item to add
@@ -196,9 +197,11 @@ def note(slots:dict, # words of the subtask's name
          action:str, obs:Observation # what was done, and what came back
         )->str: # p_(t+1)
     "The next local progress: one sentence and the brackets, at most 64 tokens."
-    lists = []
+    lists, begun = [], set()
     for m in memories:
         items = recall(m, previous, m.item(slots, action, obs))
+        if m.until and m.until[0] in begun and len(items) >= m.until[1]: items = []
+        if items: begun.add(m.label)
         lists += [(m, items), (LEFT, left(m, slots, items))]
     facts = ' '.join(filter(None, (bracket(m, x, 62) for m, x in lists if m.keep != 'run')))  # these stay, whatever happens now
     out = sentence(slots, event(action, obs.text), in_view(slots, obs), obs, min(26, 61 - about_tokens(facts)))                # 61: and a full stop

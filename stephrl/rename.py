@@ -6,7 +6,7 @@
 __all__ = ['MIXED', 'COLOURS', 'CREATURES', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names',
            'name_classes', 'renumbering', 'rename', 'mapped', 'settled', 'things', 'name_pool', 'mentioned',
            'room_names', 'coined', 'made_up', 'drill', 'teaches_copying', 'memory_of', 'copying', 'rearranged',
-           'recast', 'other_wishes', 'scenery', 'other_moments']
+           'recast', 'other_wishes', 'scenery', 'other_moments', 'other_numbers']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -178,9 +178,11 @@ def room_names(episodes:list[Episode])->list[str]: # sorted
     return sorted({a or b for e in episodes for s in e.steps for a, b in ROOM.findall(s.observation.look)})
 
 def coined(words:list[str], draw:random.Random)->str: # 'stopove'
-    "A word that nobody has heard: the front of one and the back of another."
-    front, back = draw.choice(words), draw.choice(words)
-    return front[:draw.randint(1, len(front))] + back[draw.randint(0, max(0, len(back) - 2)):]
+    "A word that nobody has heard: the front of one and the back of another, every second time with a piece of a third between them."
+    front, middle, back = (draw.choice(words) for _ in range(3))
+    i = draw.randint(0, len(middle) - 1)
+    between = middle[i:i + draw.randint(1, 4)] if draw.random() < .5 else ''
+    return front[:draw.randint(1, len(front))] + between + back[draw.randint(0, max(0, len(back) - 2)):]
 
 def made_up(pool:list[str], draw:random.Random,
             invented:float=0. # how often one of the words is `coined`
@@ -330,4 +332,22 @@ def other_moments(ep:Episode, # annotated; it is not changed
         if (note, seen) == (s.progress, after): continue
         target = annotator.update(subtask.name, note, s.action, seen)
         out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(target)))
+    return out
+
+# %% ../nbs/07b_rename.ipynb #c054
+def other_numbers(ep:Episode, # annotated; it is not changed
+                  annotator, # an `Annotator`: writes the notes
+                  seed:int=0
+                 )->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
+    "Notes of the same readings, had the limit in the subtask and the number in the answer been others; none where numbers count things."
+    draw, out = random.Random(f'number/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
+    for t, s in enumerate(ep.steps if ep.env not in _counted else ()):
+        name, after = ep.subtask_of(t).name, ep.observation_after(t)
+        old, new = ({*NUMBER.findall(x)} - {*NUMBER.findall(s.action)} for x in (name, after.text))
+        if len(old) != 1 or len(new) != 1: continue
+        limit = draw.choice((50*draw.randint(-1, 4), draw.randint(-100, 300)))
+        read = limit + draw.choice((-1, 1))*draw.randint(1, draw.choice((9, 60, 300)))
+        put = lambda text, was, now: NUMBER.sub(lambda m: str(now) if m[0] in was else m[0], text)
+        name, seen = put(name, old, limit), replace(after, text=put(after.text, new, read))
+        out.append((t, progress_prompt(name, s.progress, s.action, seen), progress_target(annotator.update(name, s.progress, s.action, seen))))
     return out

@@ -95,11 +95,12 @@ def _clip(text, words): return ' '.join(text.split()[:words])
 def compared(number:str, # a reading
              slots:dict # the words of the subtask's name
             )->str:
-    "The reading, with the comparison that its subtask asks for, '-13, below 50.0', or with what follows from it, '-13, below: blue box'."
+    "The reading, with the comparison that its subtask asks for, 'above 50.0? -13, below', and with what follows from it, 'above 50.0? -13, below: blue box'."
     try: limit = float(slots.get('limit', ''))
     except ValueError: return number
     side = 'above' if float(number) > limit else 'below'
-    return f'{number}, {side}: {_clip(slots[side], 4)}' if side in slots else f'{number}, {side} {_clip(slots["limit"], 1)}'
+    said = f'above {_clip(slots["limit"], 1)}? {number}, {side}'
+    return f'{said}: {_clip(slots[side], 4)}' if side in slots else said
 
 def in_view(slots:dict, obs:Observation)->str:
     "What the room shows of the subtask's lamp or pot; '' when they are not seen."

@@ -31,7 +31,7 @@ from .policy import Policy, backbone_folder, shipped_backbones
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import copying, drill, name_pool, other_moments, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
 from .rollout import DECODINGS, rollout
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
@@ -69,6 +69,7 @@ class Config:
     invented: float = 0.                 # how often a word in a random name is one that nobody has heard, see `stephrl.rename.coined`
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
+    numbers: int = 0                     # notes per reading, had it and the limit been others, see `stephrl.rename.other_numbers`
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
     recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
@@ -88,7 +89,7 @@ class Config:
 
 # %% ../nbs/16_train.ipynb #c008
 PRESETS = dict(
-    quick=Config(backbone='reader', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, recast=.8, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
+    quick=Config(backbone='reader2', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, numbers=10, recast=.8, variety=.5, settle=True, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
     smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
@@ -99,7 +100,7 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, backbone='reader2', collect=240, evenness=.6, variety=.5, settle=True, invented=.3,
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, backbone='reader2', collect=240, evenness=.6, invented=.3,
                           clone=TrainConfig(max_tokens=24_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
@@ -307,10 +308,10 @@ def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
 
 @patch
 def augmented(self:Run, episodes:list[Episode])->list[dict]: # rows
-    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments, outcomes and detours."
+    "Transitions of the episodes and of their renamed copies, and rows of steps that are right all the same: the high level's under other names, drills, readings, wishes, moments, numbers, outcomes and detours."
     c, every = self.config, episodes + self.renamed(episodes)
     high = [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(c.high_copies) for e in episodes for r in transitions(rename(e, f'{c.seed}/high/{i}')) if r['role'] == 'high']
-    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.outcomes(every) + self.detours(every)
+    return to_rows(every) + high + self.drills(every) + self.readings(every) + self.wishes(every) + self.moments(every) + self.numbers(every) + self.outcomes(every) + self.detours(every)
 
 @patch
 def recasted(self:Run, rows:list[dict])->list[dict]:
@@ -359,7 +360,7 @@ def other_notes(self:Run, episodes:list[Episode], ask, times:int)->list[dict]: #
     for i in range(times):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
-            out += [row[t] | dict(prompt=p, target=target) for t, p, target in ask(e, annotator, i) if t in row]
+            out += [row[t] | dict(episode=f'{row[t]["episode"]}/{ask.__name__}{i}', prompt=p, target=target) for t, p, target in ask(e, annotator, i) if t in row]
     return out
 
 @patch
@@ -371,6 +372,11 @@ def wishes(self:Run, episodes:list[Episode])->list[dict]: # rows
 def moments(self:Run, episodes:list[Episode])->list[dict]: # rows
     "Had something else been noted, carried or read."
     return self.other_notes(episodes, other_moments, self.config.moments)
+
+@patch
+def numbers(self:Run, episodes:list[Episode])->list[dict]: # rows
+    "Had a reading and the limit that it is held against been others."
+    return self.other_notes(episodes, other_numbers, self.config.numbers)
 
 @patch
 def told(self:Run, name:str, episodes:list[Episode])->list[tuple[int, Episode]]: # (number of the copy, what might have been)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIXED', 'COLOURS', 'CREATURES', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders', 'register_names',
-           'name_classes', 'renumbering', 'rename', 'mapped', 'settled', 'things', 'name_pool', 'mentioned',
+           'name_classes', 'renumbering', 'in_order', 'rename', 'mapped', 'settled', 'things', 'name_pool', 'mentioned',
            'room_names', 'coined', 'made_up', 'drill', 'teaches_copying', 'memory_of', 'copying', 'rearranged',
            'recast', 'other_wishes', 'scenery', 'other_moments', 'other_numbers']
 
@@ -97,6 +97,26 @@ def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
     return dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))
 
 # %% ../nbs/07b_rename.ipynb #c017
+_LISTS = ((re.compile(r'(?<=\(containing )([^()]*)(?=\))'), re.compile(r', (?!which|currently)')),                        # (containing red paint, yellow paint)
+          (re.compile(r'(?<= is: )([^\n]*)(?=\.)'), re.compile(r', (?=(?:an?|the|unknown|substance) )(?![^()]*\))')))       # On the table is: a jug (...), a lamp, which is off.
+
+def in_order(was:str, now:str # the same text under other names
+            )->str:
+    "The new text with every list, and every stretch of indented lines, sorted where the old one's is."
+    for find, cut in _LISTS:
+        old = [cut.split(m[1]) for m in find.finditer(was)]
+        if len(old) != len(find.findall(now)): return now
+        each = iter(old)
+        now = find.sub(lambda m: ', '.join(sorted(cut.split(m[1]))) if (x := next(each)) == sorted(x) else m[1], now)
+    old, new, i = was.split('\n'), now.split('\n'), 0
+    while i < len(old) == len(new):
+        j = i + 1
+        while j < len(old) and old[i][:1].isspace() and old[j][:1].isspace() and old[j-1] <= old[j]: j += 1
+        new[i:j] = sorted(new[i:j])
+        i = j
+    return '\n'.join(new)
+
+# %% ../nbs/07b_rename.ipynb #c020
 def rename(ep:Episode, # raw or annotated; it is not changed
            seed:int=0, # another seed gives another permutation
            turn:int|None=None # a class with few arrangements shows another one in every turn, the own one in none: copies 0, 1, ... of an episode show all
@@ -118,8 +138,8 @@ def rename(ep:Episode, # raw or annotated; it is not changed
 def mapped(ep:Episode, text, # str -> str
            **meta # goes into the copy's meta
           )->Episode:
-    "A copy with `text` applied to every text that an agent may read or write."
-    text = cache(text)                                                     # most of them stand there several times
+    "A copy with `text` applied to every text that an agent may read or write, lists `in_order`."
+    text = cache(lambda s, spell=text: in_order(s, spell(s)))              # most of them stand there several times
     def walk(x):
         if isinstance(x, str): return text(x)
         if isinstance(x, list): return [walk(v) for v in x]
@@ -128,7 +148,7 @@ def mapped(ep:Episode, text, # str -> str
     keep = dict(env=ep.env, version=ep.version, task=ep.task, variation=ep.variation, split=ep.split, source=ep.source)
     return replace(walk(ep), **keep, meta={**ep.meta, **meta})
 
-# %% ../nbs/07b_rename.ipynb #c025
+# %% ../nbs/07b_rename.ipynb #c028
 def settled(ep:Episode # annotated; it is not changed
            )->Episode: # the episode itself where there is nothing to settle
     "The episode as if of things as good as each other the first in the list had been used first."
@@ -154,7 +174,7 @@ def _swapped(ep, find, swap): # None where what is seen would not be the same
         if items(text(old.text)) == items(old.text): o.text = old.text     # the answer lists the room, too
     return new
 
-# %% ../nbs/07b_rename.ipynb #c028
+# %% ../nbs/07b_rename.ipynb #c031
 THING = re.compile(r'\b(?:an?|containing|called) (?!a |an |the |substance |nothing)((?:[a-z]+ ){0,2}[a-z]+)(?=\s*[,.()\n;]|$)|\b(unknown substance [A-Z])\b')
 
 def things(text:str)->set[str]: # 'a glass jar (containing soap)' -> {'glass jar', 'soap'}
@@ -170,7 +190,7 @@ def mentioned(ep:Episode, pool)->list[str]: # longest first
     text = ' ; '.join([g.name for g in ep.subtasks] or [ep.description, *(s.action for s in ep.steps)])
     return sorted((n for n in pool if n not in _meant.get(ep.env, ()) and re.search(rf'\b{re.escape(n)}\b', text)), key=len, reverse=True)
 
-# %% ../nbs/07b_rename.ipynb #c031
+# %% ../nbs/07b_rename.ipynb #c034
 ROOM = re.compile(r'\bdoor to the ([a-z ]+?) \(|\bcalled the ([a-z ]+)\.')
 
 def room_names(episodes:list[Episode])->list[str]: # sorted
@@ -191,7 +211,7 @@ def made_up(pool:list[str], draw:random.Random,
     words = sorted({w for n in pool for w in n.split()})
     return ' '.join(coined(words, draw) if invented and draw.random() < invented else w for w in draw.sample(words, min(len(words), draw.randint(1, 3))))
 
-# %% ../nbs/07b_rename.ipynb #c033
+# %% ../nbs/07b_rename.ipynb #c036
 def drill(ep:Episode, # annotated; it is not changed
           pool:list[str], # names to draw from
           seed:int=0,
@@ -222,7 +242,7 @@ def memory_of(prompt:str)->str: # the task or the subtask, and the notes
     "A prompt up to what is seen now."
     return re.split(r'\n(?:Answer|Room|Carried): ', prompt)[0]
 
-# %% ../nbs/07b_rename.ipynb #c036
+# %% ../nbs/07b_rename.ipynb #c039
 def copying(row:dict, # a transition
             pool:list[str], # names to draw from
             seed:int=0,
@@ -237,7 +257,7 @@ def copying(row:dict, # a transition
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
 
-# %% ../nbs/07b_rename.ipynb #c039
+# %% ../nbs/07b_rename.ipynb #c042
 def rearranged(row:dict, # a transition
                seed:int=0
               )->dict|None: # None where nothing can change places
@@ -258,7 +278,7 @@ def rearranged(row:dict, # a transition
         seen = c.swap(seen, swap)
     return row | dict(prompt=head + room + seen + tail) if head + seen != before else None
 
-# %% ../nbs/07b_rename.ipynb #c042
+# %% ../nbs/07b_rename.ipynb #c045
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
            seed:int=0
           )->dict: # names of a class stay where the target says one that the prompt does not show
@@ -272,10 +292,10 @@ def recast(row:dict, # a transition of the low level or of the progress policy; 
         words = sorted(words.union(*map(c.found, texts.values())))
         pool = sorted({*words, *c.words, *c.more})
         new = dict(zip(words, draw.sample(pool, len(words))))
-        texts = {k: c.swap(s, new) for k, s in texts.items()}
+        texts = {k: in_order(s, c.swap(s, new)) for k, s in texts.items()}
     return row | texts
 
-# %% ../nbs/07b_rename.ipynb #c045
+# %% ../nbs/07b_rename.ipynb #c048
 def other_wishes(ep:Episode, # annotated; it is not changed
                  annotator, # an `Annotator`: writes the notes
                  seed:int=0,
@@ -293,7 +313,7 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
     return out
 
-# %% ../nbs/07b_rename.ipynb #c048
+# %% ../nbs/07b_rename.ipynb #c051
 _common = set('a an the of in on is are to and agent with called containing nothing substance which that'.split())
 def _words(text): return set(re.findall('[a-z]+', text.lower())) - _common
 
@@ -312,7 +332,7 @@ def scenery(row:dict, # a transition
     prompt = row['prompt']
     return row | dict(prompt=prompt[:shown.start(1)] + ''.join(f'\n{l}' for l in things + lines[cut:cut+1] + doors) + prompt[shown.end():])
 
-# %% ../nbs/07b_rename.ipynb #c051
+# %% ../nbs/07b_rename.ipynb #c054
 def other_moments(ep:Episode, # annotated; it is not changed
                   annotator, # an `Annotator`: writes the notes
                   seed:int=0,
@@ -334,7 +354,7 @@ def other_moments(ep:Episode, # annotated; it is not changed
         out.append((t, progress_prompt(subtask.name, note, s.action, seen), progress_target(target)))
     return out
 
-# %% ../nbs/07b_rename.ipynb #c054
+# %% ../nbs/07b_rename.ipynb #c057
 def other_numbers(ep:Episode, # annotated; it is not changed
                   annotator, # an `Annotator`: writes the notes
                   seed:int=0

@@ -118,6 +118,7 @@ class Memory:
     of: str = ''        # slot of the subtask's name that lists all there is to add: what is missing follows as `[Left: ...]`
     until: tuple = ()   # (label, n): with n items or more it has done its work once there is a bracket of that label; it makes room then
 
+# %% ../nbs/07a_scienceworld_notes.ipynb #c020
 def _checked(slots, action, obs):
     "The room; or a container that was opened, with its room."
     m = re.match(r'open (?!door)(.{1,40})', action)
@@ -155,13 +156,13 @@ def _broken(slots, action, obs):
 
 def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide to wait') else ''
 
-# %% ../nbs/07a_scienceworld_notes.ipynb #c019
+# %% ../nbs/07a_scienceworld_notes.ipynb #c021
 ROUTE, CHECKED = Memory('Route', lambda slots, action, obs: room_of(obs)), Memory('Checked', _checked, 'set')
 ADDED, PLANTED, WATERED = Memory('Added', _added, 'set', of='things'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
 READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited, 'count')
 CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set', until=('Waited', 5)), Memory('Broken', _broken, 'all')
 
-# %% ../nbs/07a_scienceworld_notes.ipynb #c022
+# %% ../nbs/07a_scienceworld_notes.ipynb #c024
 def recall(memory:Memory, previous:str, new:str='' # the item to add
           )->list[str]:
     "The items of a bracket in the previous note, with the new one."
@@ -175,14 +176,14 @@ def recall(memory:Memory, previous:str, new:str='' # the item to add
     known = dict(set=items, run=items[-1:]).get(memory.keep, [])
     return items + [new] if new and new not in known else items
 
-# %% ../nbs/07a_scienceworld_notes.ipynb #c025
+# %% ../nbs/07a_scienceworld_notes.ipynb #c027
 def bracket(memory:Memory, items:list[str], tokens:int # at most so many
            )->str: # '' when nothing is remembered
     "`[label: item, item]`, the newest items that fit."
     while items and about_tokens(text := f'[{memory.label}: {", ".join(items)}]') > tokens: items = items[1:]
     return text if items else ''
 
-# %% ../nbs/07a_scienceworld_notes.ipynb #c028
+# %% ../nbs/07a_scienceworld_notes.ipynb #c030
 LEFT = Memory('Left', lambda slots, action, obs: '', 'all') # nothing is added to it: it follows from another list
 
 def left(memory:Memory, slots:dict, items:list[str] # what the bracket holds
@@ -191,7 +192,7 @@ def left(memory:Memory, slots:dict, items:list[str] # what the bracket holds
     named = re.split(', | and ', slots.get(memory.of, '')) if memory.of and items else []
     return [x for x in named if x not in items] or ['nothing']*bool(named)
 
-# %% ../nbs/07a_scienceworld_notes.ipynb #c031
+# %% ../nbs/07a_scienceworld_notes.ipynb #c033
 def note(slots:dict, # words of the subtask's name
          memories:tuple, # its brackets
          previous:str, # p_(t), '' at the start

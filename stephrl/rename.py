@@ -97,17 +97,18 @@ def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
     return dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))
 
 # %% ../nbs/07b_rename.ipynb #c017
-_LISTS = ((re.compile(r'(?<=\(containing )([^()]*)(?=\))'), re.compile(r', (?!which|currently)')),                        # (containing red paint, yellow paint)
-          (re.compile(r'(?<= is: )([^\n]*)(?=\.)'), re.compile(r', (?=(?:an?|the|unknown|substance) )(?![^()]*\))')))       # On the table is: a jug (...), a lamp, which is off.
+_LISTS = ((', ', r'(?<=\(containing )([^()]*)(?=\))', r', (?!which|currently)'),                                   # a jug (containing red paint, yellow paint)
+          (', ', r'(?<= is: )([^\n]*)(?=\.)', r', (?=(?:an?|the|unknown|substance) )(?![^()]*\))'),                    # On the table is: a jug (...), a lamp, which is off.
+          (' and ', r'(?m)(?<=\w containing )([a-z -]+ and [a-z -]+?)(?= in | on | into | \||$)', ' and '))                # mix cup containing red paint and yellow paint
 
 def in_order(was:str, now:str # the same text under other names
             )->str:
     "The new text with every list, and every stretch of indented lines, sorted where the old one's is."
-    for find, cut in _LISTS:
-        old = [cut.split(m[1]) for m in find.finditer(was)]
-        if len(old) != len(find.findall(now)): return now
+    for joint, find, cut in _LISTS:
+        old = [re.split(cut, m[1]) for m in re.finditer(find, was)]
+        if len(old) != len(re.findall(find, now)): return now
         each = iter(old)
-        now = find.sub(lambda m: ', '.join(sorted(cut.split(m[1]))) if (x := next(each)) == sorted(x) else m[1], now)
+        now = re.sub(find, lambda m: joint.join(sorted(re.split(cut, m[1]))) if (x := next(each)) == sorted(x) else m[1], now)
     old, new, i = was.split('\n'), now.split('\n'), 0
     while i < len(old) == len(new):
         j = i + 1

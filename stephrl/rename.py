@@ -46,8 +46,8 @@ class NameClass:
             )->str:
         "The text under new names; one that begins a sentence does so again."
         def put(m):
-            name = new.get(self._own(m[1]), self._own(m[1]))
-            return name if m[1] in self.words else _capital(name)
+            own = self._own(m[1])
+            return new.get(own, own) if own == m[1] else _capital(new.get(own, own))
         return self.find().sub(put, text)
 
 # %% ../nbs/07b_rename.ipynb #c008
@@ -140,9 +140,9 @@ def mapped(ep:Episode, text, # str -> str
            **meta # goes into the copy's meta
           )->Episode:
     "A copy with `text` applied to every text that an agent may read or write, lists `in_order`."
-    text = cache(lambda s, spell=text: in_order(s, spell(s)))              # most of them stand there several times
+    spelt = cache(lambda s: in_order(s, text(s)))                          # most of them stand there several times
     def walk(x):
-        if isinstance(x, str): return text(x)
+        if isinstance(x, str): return spelt(x)
         if isinstance(x, list): return [walk(v) for v in x]
         if isinstance(x, dict): return {k: walk(v) for k, v in x.items()}
         return replace(x, **{f.name: walk(getattr(x, f.name)) for f in fields(x)}) if is_dataclass(x) else x
@@ -307,8 +307,8 @@ def other_wishes(ep:Episode, # annotated; it is not changed
     for c in name_classes(ep.env)[:1]:
         for t, s in enumerate(ep.steps):
             name, after = ep.subtask_of(t).name, ep.observation_after(t)
-            if not (old := c.found(name)[:1]) or c.found(s.action): continue
-            seen = sorted({*c.found(after.text)} - {*old})
+            if not (old := c.found(name)) or c.found(s.action): continue
+            seen = sorted({*c.found(after.text)} - {old[0]})
             new = draw.choice(seen) if seen and draw.random() < present else draw.choice(c.words)
             subtask, note = (c.swap(text, {old[0]: new, new: old[0]}) for text in (name, s.progress))
             out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
@@ -364,11 +364,11 @@ def other_numbers(ep:Episode, # annotated; it is not changed
     draw, out = random.Random(f'number/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
     for t, s in enumerate(ep.steps if ep.env not in _counted else ()):
         name, after = ep.subtask_of(t).name, ep.observation_after(t)
-        old, new = ({*NUMBER.findall(x)} - {*NUMBER.findall(s.action)} for x in (name, after.text))
-        if len(old) != 1 or len(new) != 1: continue
+        limits, readings = ({*NUMBER.findall(x)} - {*NUMBER.findall(s.action)} for x in (name, after.text))
+        if len(limits) != 1 or len(readings) != 1: continue
         limit = draw.choice((50*draw.randint(-1, 4), draw.randint(-100, 300)))
         read = limit + draw.choice((-1, 1))*draw.randint(1, draw.choice((9, 60, 300)))
         put = lambda text, was, now: NUMBER.sub(lambda m: str(now) if m[0] in was else m[0], text)
-        name, seen = put(name, old, limit), replace(after, text=put(after.text, new, read))
+        name, seen = put(name, limits, limit), replace(after, text=put(after.text, readings, read))
         out.append((t, progress_prompt(name, s.progress, s.action, seen), progress_target(annotator.update(name, s.progress, s.action, seen))))
     return out

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'SYSTEMS', 'System', 'episodes_to_learn', 'cloned_on', 'taught', 'cloned_on_with', 'won_rows',
-           'weighted_rows', 'told_returns', 'one_model_per_role', 'asked', 'unevenness', 'compare', 'comparison_table']
+           'weighted_rows', 'as_the_others', 'told_returns', 'one_model_per_role', 'asked', 'unevenness', 'minus',
+           'compare', 'comparison_table']
 
 # %% ../nbs/16a_compare.ipynb #c003
 import json, os
@@ -24,6 +25,7 @@ from .offline import mix_rows
 from .prompts import ROLES
 from .react import example
 from .train import Config, Run
+from .transitions import transitions
 
 # %% ../nbs/16a_compare.ipynb #c005
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ def weighted_rows(run:Run)->list[dict]:
     return [r for e in run.played() for r in run.own_rows([e]) if draw.random() < e.score/100]
 
 # %% ../nbs/16a_compare.ipynb #c009
+def as_the_others(run:Run, folder:Path):
+    "STEP-HRL cloned on the episodes that all learn from, a row a decision, and on nothing else."
+    if not (folder/'agent').exists():
+        rows = [r for e in episodes_to_learn(run) for r in transitions(e)]
+        cloned_on(run, folder, run.backbone(), rows, run.config.clone, lambda p: StepHRL(p, env=run.config.env, train_ids=run.known_ids()), run.config.focus)
+    return load_agent(folder/'agent')
+
 def told_returns(run:Run, folder:Path):
     "Demonstrations and its own episodes of every score, each with its score in front."
     if not (folder/'agent').exists():
@@ -116,6 +125,7 @@ SYSTEMS = {
     'no-notes': System('hierarchy, no notes and no history', taught(NoNotes, no_note_rows)),
     'return': System(f'no hierarchy, the last {WINDOW} steps, told the score', told_returns),
     'react': System('ReAct: a chat model, not trained', asked, needs='STEPHRL_CHAT_MODEL'),
+    'plain': System('STEP-HRL, cloning, the same episodes and nothing else', as_the_others),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
@@ -128,6 +138,10 @@ SYSTEMS = {
 def unevenness(episodes:list)->float: # tokens squared
     "How much the prompt tokens of a step vary within an episode: the mean of the episodes' variances."
     return float(np.mean([np.var([sum(c.prompt_tokens for c in s.calls) for s in e.steps]) for e in episodes if e.steps] or [0.]))
+
+def minus(rows:dict, name:str)->dict: # other row -> paired difference
+    "What the other rows have more than this one."
+    return {n: paired_difference(r, rows[name]) for n, r in rows.items() if n != name and name in rows}
 
 def compare(config:Config, # decides data, backbone, budget, panel
             out:str|Path, # folder: step-hrl/ is the run of STEP-HRL itself, NAME/ what belongs to a row
@@ -150,7 +164,7 @@ def compare(config:Config, # decides data, backbone, budget, panel
             evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed, n_parallel=config.parallel, annotator=get_annotator(config.env))
         rows[name] = json.loads(file.read_text()) | dict(about=system.about, unevenness=unevenness(read_episodes(episodes_path(file))))
     result = dict(command=f'stephrl compare --config {config.preset}' + f' --systems {",".join(names)}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
-                  rows=rows, minus_cloning={n: paired_difference(r, rows['cloning']) for n, r in rows.items() if n != 'cloning' and 'cloning' in rows})
+                  rows=rows, minus_plain=minus(rows, 'plain'), minus_cloning=minus(rows, 'cloning'))
     save_json(out/'comparison.json', result)
     say('\n' + markdown(comparison_table(result), index=False))
     return result

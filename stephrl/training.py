@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'Encoded', 'packed', 'encode_rows', 'merge_rows', 'plan_updates', 'learning_rate', 'choose_precision',
            'JsonlTracker', 'read_log', 'save_state', 'load_state', 'run_fingerprint', 'trainable', 'restore_weights',
-           'make_optimizers', 'Trainer', 'accelerator_for', 'LiveCurves']
+           'orthogonalised', 'FloatMuon', 'make_optimizers', 'Trainer', 'accelerator_for', 'LiveCurves']
 
 # %% ../nbs/09a_training.ipynb #c003
 import hashlib, json, math, os, time
 from array import array
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -189,6 +190,35 @@ def restore_weights(model, weights:dict # what `trainable` gave
         for n, p in trainable(model).items(): p.copy_(weights[n])
 
 # %% ../nbs/09a_training.ipynb #c033
+def orthogonalised(m:torch.Tensor, # (..., rows, columns)
+                   coefficients:tuple=(3.4445, -4.775, 2.0315), steps:int=5, eps:float=1e-7
+                  )->torch.Tensor: # the same shape and dtype
+    "The matrices with all singular values near 1 (.5 to 1.5, those that are not tiny), by the Newton-Schulz iteration of Muon (Jordan et al. 2024), in the dtype of `m`."
+    if m.shape[-2] > m.shape[-1]: return orthogonalised(m.mT, coefficients, steps, eps).mT
+    a, b, c = coefficients
+    m = m/m.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
+    for _ in range(steps):
+        gram = m@m.mT
+        m = a*m + (b*gram + c*gram@gram)@m
+    return m
+
+class FloatMuon(torch.optim.Muon):
+    "`torch.optim.Muon` with `adjust_lr_fn='match_rms_adamw'`, in float32; the state is the same, a training may go on where there is bfloat16."
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for g in self.param_groups:
+            alike = defaultdict(list)                                   # shape -> parameters
+            for p in g['params']:
+                if p.grad is not None: alike[p.shape].append(p)
+            for shape, some in alike.items():
+                for p in some: self.state[p].setdefault('momentum_buffer', torch.zeros_like(p)).lerp_(p.grad, 1 - g['momentum'])
+                ahead = torch.stack([p.grad.lerp(self.state[p]['momentum_buffer'], g['momentum']) for p in some])        # Nesterov's
+                for p, update in zip(some, orthogonalised(ahead, g['ns_coefficients'], g['ns_steps'], g['eps'])):
+                    p.mul_(1 - g['lr']*g['weight_decay']).add_(update, alpha=-g['lr']*.2*max(shape)**.5)
+        return loss
+
+# %% ../nbs/09a_training.ipynb #c036
 def make_optimizers(model, # its trainable parameters are optimised
                     config:TrainConfig
                    )->list: # torch optimisers with lr 0; a schedule sets it
@@ -200,10 +230,10 @@ def make_optimizers(model, # its trainable parameters are optimised
         (matrices if config.optimizer == 'muon' and p.ndim == 2 and id(p) not in tables else rest).append(p)
     out, common = [], dict(lr=0., weight_decay=config.weight_decay)
     if rest: out.append(torch.optim.AdamW(rest, betas=config.betas, fused=rest[0].device.type in ('cpu', 'cuda'), **common))
-    if matrices: out.append(torch.optim.Muon(matrices, adjust_lr_fn='match_rms_adamw', **common))
+    if matrices: out.append((torch.optim.Muon if choose_precision(config.precision, matrices[0].device) == 'bf16' else FloatMuon)(matrices, adjust_lr_fn='match_rms_adamw', **common))
     return out
 
-# %% ../nbs/09a_training.ipynb #c038
+# %% ../nbs/09a_training.ipynb #c041
 class Trainer:
     "Updates a policy's weights along a plan; resumable, logged, bit-identical after an interruption."
     def __init__(self, policy:Policy,
@@ -228,7 +258,7 @@ class Trainer:
         self.fingerprint = run_fingerprint(policy, data, config, extra)
         self.step, self.best, self.history, self.window = 0, None, [], []
 
-# %% ../nbs/09a_training.ipynb #c041
+# %% ../nbs/09a_training.ipynb #c044
 def accelerator_for(device, log:list, # of trackers; may be empty
                     out=None, name:str='', # the log's folder and name
                     precision:str='no')->Accelerator:
@@ -256,7 +286,7 @@ def setup(self:Trainer):
         for o, state in zip(optimizers, self.loaded['optimizers'], strict=True): o.load_state_dict(state)
     self.model, *self.optimizers = self.accelerator.prepare(PairModel(self.policy.model), *optimizers)
 
-# %% ../nbs/09a_training.ipynb #c042
+# %% ../nbs/09a_training.ipynb #c045
 @patch
 def resume(self:Trainer):
     "Read the checkpoint in `out`, if there is one, and put its weights into the policy."
@@ -278,7 +308,7 @@ def checkpoint(self:Trainer):
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
-# %% ../nbs/09a_training.ipynb #c045
+# %% ../nbs/09a_training.ipynb #c048
 @patch
 def update(self:Trainer)->dict:
     "Make update number `self.step`; returns its loss, gradient norm and learning rate."
@@ -304,7 +334,7 @@ class _nothing:
     def __enter__(self): pass
     def __exit__(self, *_): pass
 
-# %% ../nbs/09a_training.ipynb #c048
+# %% ../nbs/09a_training.ipynb #c051
 @patch
 def record(self:Trainer, values:dict, started:float, tokens:int):
     "Log the mean of the rows seen since the last record, by group, and the speed."
@@ -325,7 +355,7 @@ def emit(self:Trainer, values:dict):
     if self.out: self.accelerator.log(values, step=self.step)
     if self.on_log: self.on_log(self.history[-1])
 
-# %% ../nbs/09a_training.ipynb #c051
+# %% ../nbs/09a_training.ipynb #c054
 @patch
 def evaluate(self:Trainer):
     "Ask `on_eval` for metrics, in evaluation mode and without touching the random numbers; remember the best weights."
@@ -340,7 +370,7 @@ def evaluate(self:Trainer):
         self.best = dict(value=float(metrics[self.keep_best]), step=self.step,
                          weights={n: p.detach().cpu().clone() for n, p in trainable(self.policy.model).items()})
 
-# %% ../nbs/09a_training.ipynb #c054
+# %% ../nbs/09a_training.ipynb #c057
 @patch
 def fit(self:Trainer)->list[dict]: # the records of the log
     "Run, or finish, the plan. The policy's weights are changed in place."
@@ -366,7 +396,7 @@ def fit(self:Trainer)->list[dict]: # the records of the log
     if self.best: restore_weights(self.policy.model, self.best['weights'])
     return self.history
 
-# %% ../nbs/09a_training.ipynb #c065
+# %% ../nbs/09a_training.ipynb #c068
 class LiveCurves:
     "A callback for `on_log`: draws chosen values against the update, in place."
     def __init__(self, keys=('loss',), every:float=2.): # names in the records; seconds between drawings

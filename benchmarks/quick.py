@@ -2,6 +2,7 @@
 
     python benchmarks/quick.py --out runs/bench --write results/quick.json [--timed runs/quick]
     python benchmarks/quick.py --only-time runs/quick --write results/quick.json
+    python benchmarks/quick.py --float32 runs/quick --write results/quick.json     # on a machine whose processor has no bfloat16
     python benchmarks/quick.py --preset alfworld-quick --seeds 1 --out runs/bench-alfworld --write results/alfworld_quick.json
 
 Resumable: what lies in the folder is not done again. Seeds after the first start from its demonstrations
@@ -23,6 +24,7 @@ from stephrl.env import load_suite
 from stephrl.episode import read_episodes
 from stephrl.evaluate import evaluate, markdown, paired_difference, prompt_growth, save_json, table
 from stephrl.train import Config, differing_settings, run
+from stephrl.training import choose_precision
 
 KEEP = ('suite', 'protocol', 'decoding', 'agent', 'episodes', 'score', 'ci95', 'crashes', 'tokens_per_step', 'per_task', 'gold_ceiling', 'steps', 'invalid',
         'success', 'success_ci95', 'scoring', 'seconds', 'seed', 'versions', 'train_ids')
@@ -32,7 +34,7 @@ def short(result):  # without the list of episodes' details, with their scores
     return {k: result[k] for k in KEEP if k in result} | dict(scores=[[e['task'], e['variation'], e['score']] for e in result['per_episode']])
 
 
-def machine(): return dict(cores=os.cpu_count(), processor=platform.machine(), torch=torch.__version__, threads=torch.get_num_threads())
+def machine(): return dict(cores=os.cpu_count(), processor=platform.machine(), bfloat16=choose_precision('auto', 'cpu') == 'bf16', torch=torch.__version__, threads=torch.get_num_threads())
 
 
 def stage_times(folder):  # of a run
@@ -104,6 +106,14 @@ def retimed(file, folder, remark):
     return result | dict(seconds_of=f'{ANOTHER}: python benchmarks/quick.py --only-time DIR', **stage_times(folder), remark=remark, machine=machine(), timed={n: short(r) for n, r in played.items()})
 
 
+def in_float32(file, folder, remark):
+    "The results file with the times and the two scores of a run in float32 beside the others; nothing else in it changes."
+    result = json.loads(file.read_text())
+    same_settings(result['config'], folder)
+    if (here := machine())['bfloat16']: raise SystemExit('this processor has bfloat16; measure on one that has none')
+    return result | dict(float32=dict(command='python benchmarks/quick.py --float32 DIR', **stage_times(folder), machine=here, remark=remark, **{n: short(r) for n, r in json.loads((folder/'results.json').read_text())['agents'].items()}))
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument('--preset', default='quick', help='quick or alfworld-quick')
@@ -112,10 +122,12 @@ def main():
     ap.add_argument('--write', type=Path, default=Path('results/quick.json'))
     ap.add_argument('--timed', type=Path, help='folder of another run of the first seed, made with nothing else running: its stage times are reported, and it counts as one more training where its episodes went otherwise')
     ap.add_argument('--only-time', type=Path, help='folder of a run made with nothing else running: its stage times and scores are put into the results file, which otherwise stays as it is')
+    ap.add_argument('--float32', type=Path, help='folder of a run made on a processor without bfloat16, nothing else running: its times and scores are put into the results file beside the others')
     ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--only', nargs='*', help='ablations to play (their names in the results file); default: all')
     a = ap.parse_args()
     if a.only_time: return print(save_json(a.write, retimed(a.write, a.only_time, a.remark)))
+    if a.float32: return print(save_json(a.write, in_float32(a.write, a.float32, a.remark)))
     runs = [train(a.out, a.preset, s, a.out/'seed0') for s in range(a.seeds)]
     folders = [a.out/f'seed{s}' for s in range(a.seeds)]
     config = Config.of(a.preset)

@@ -19,8 +19,9 @@ from quick import machine, short, stage_times
 from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
-from stephrl.evaluate import evaluate, markdown, paired_difference, save_json, table
-from stephrl.train import Config, Run, run
+from stephrl.episode import read_episodes
+from stephrl.evaluate import episodes_path, evaluate, markdown, paired_difference, prompt_growth, save_json, table
+from stephrl.train import Config, Run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
 WEAK = 80   # families in which cloning stays below that, on the train variations that choose: RL has something to do there
@@ -37,13 +38,14 @@ PLANS = {'tiny': Plan('all30_select', ('unseen', 'seen')),
          'tiny-alfworld': Plan('genuine_select', ('generated', 'genuine'), 'ALFWORLD_DATA=DIR ')}
 
 
-def again(config, out, clone):
-    "What `run` gives, with an agent that is cloned already."
+def learnt(config, out, clone=None):
+    "The learning stages of a run, without its own measurement: these agents are measured as they are shipped. With an agent that is cloned already, those after cloning. What there is to say of them."
     r, folder = Run(config, out), out/'agents'/'clone'
     r.demonstrations(), r.annotated()
-    if not folder.exists(): save_agent(folder, load_agent(clone))
+    if clone is None: r.tables(), r.backbone(), r.cloned()
+    elif not folder.exists(): save_agent(folder, load_agent(clone))
     r.collected(), r.reinforced()
-    return r.results()
+    return dict(config=json.loads(r.path('config.json').read_text()), **{n: json.loads(r.path('notes', f'{n}.json').read_text()) for n in ('cloning', 'collection', 'rl') if r.path('notes', f'{n}.json').exists()})
 
 
 def times(out, before):  # seconds of the stages; what is not done again took what it took
@@ -75,6 +77,11 @@ def played(out, agents, config, panel, decoding):
     return results
 
 
+def growth(out, suite, name, agent):
+    "How much the prompts of an agent grow in the episodes of a panel, see `stephrl.evaluate.prompt_growth`."
+    return prompt_growth(read_episodes(episodes_path(played_file(out, suite, 'free', name))), load_agent(agent).policy)
+
+
 def within(result, families):
     "The part of a result that was played in these families."
     return result | dict(per_episode=[e for e in result['per_episode'] if e['task'] in families])
@@ -97,7 +104,7 @@ def main():
     a = ap.parse_args()
     plan, config, out, write = PLANS[a.preset], Config.of(a.preset), a.out or Path('runs')/a.preset, a.write or Path('results')/f'{a.preset.replace("-", "_")}.json'
     before = json.loads(write.read_text()) if a.clone else {}
-    trained = again(config, out, a.clone) | dict(cloning=before['cloning']) if a.clone else run(config, out)
+    trained = learnt(config, out, a.clone) | (dict(cloning=before['cloning']) if a.clone else {})
     known = load_agent(a.clone).train_ids if a.clone else ()
     agents = {name: rounded(out/'agents'/who, out/'rounded'/who, name, a.preset, known) for name, who in AGENTS.items()}
     choice = played(out, agents, config, not_met(plan.choose, agents), 'free')
@@ -108,7 +115,7 @@ def main():
     shown = [r for _, _, pair in rows for r in pair.values()]
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
-        command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl', 'prompt_growth')},
+        command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,
         machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, rows=[short(r) for r in shown],
         rl_minus_cloning=differences(rows, config.tasks), weak=dict(below=WEAK, families=weak, rl_minus_cloning=differences(rows, weak))))
     print(markdown(table(shown), index=False))

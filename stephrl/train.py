@@ -101,8 +101,8 @@ PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfwo
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3,
-                          clone=TrainConfig(max_tokens=24_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
-                          rl=IQLConfig(beta=20., max_tokens=4_000_000, policy=TrainConfig(max_tokens=1_600_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
+                          clone=TrainConfig(max_tokens=12_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+                          rl=IQLConfig(beta=20., max_tokens=2_000_000, policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."

@@ -33,6 +33,7 @@ from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
 from .rename import copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
 from .rollout import DECODINGS, rollout
+from .scienceworld_search import collect_searches
 from .training import TrainConfig
 from .transitions import load_dataset, save_dataset, to_dataset, transitions, verification
 from .viewer import to_html
@@ -73,6 +74,7 @@ class Config:
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
     recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
+    searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
@@ -92,7 +94,7 @@ PRESETS = dict(
     quick=Config(backbone='reader2', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, numbers=10, recast=.8, variety=.5, settle=True, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, searches=1, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -160,6 +162,7 @@ def check(self:Config)->Config: # itself
     env_class(self.env), get_annotator(self.env)
     for name in ('outcomes', 'detours'):
         if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
+    if self.searches and self.env != 'scienceworld': raise ConfigError(f'searches: there is no such expert for {self.env}; set it to 0')
     if self.focus and self.shares is None: raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
@@ -273,6 +276,15 @@ def annotated(self:Run)->list[Episode]:
     return read_episodes(file)
 
 @patch
+def searched(self:Run)->list[Episode]: # annotated
+    "Searches through the house, if they are asked for: searches.jsonl."
+    c, file = self.config, self.path('searches.jsonl')
+    if not c.searches: return []
+    with self.stage('searches', file) as todo:
+        if todo: collect_searches(c.tasks, c.searches, file, self.left_out() | {(e.task, e.variation) for e in self.learnable()[1]}, c.workers, c.seed)
+    return read_episodes(file)
+
+@patch
 def left_out(self:Run)->set: # of (task, variation)
     "What nothing may be learnt from."
     return set(load_suite(self.config.leave_out).episodes) if self.config.leave_out else set()
@@ -298,10 +310,12 @@ def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
     files = self.path('transitions', 'expert.parquet'), self.path('transitions', 'heldout.parquet')
+    looked_for = self.searched()
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            for rows, file in zip((self.recasted(self.augmented(learn)), to_rows(held)), files): save_dataset(to_dataset(rows), file)
+            rows = self.augmented(learn) + [r for r in to_rows(looked_for) if r['role'] != 'high']       # nobody wants these things
+            for rows, file in zip((self.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
 def to_rows(episodes): return [row for e in episodes for row in transitions(e)]
@@ -418,7 +432,7 @@ def backbone_path(self:Run)->Path:
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
-    return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl'))} - self.left_out(), key=str)
+    return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl')) + self.searched()} - self.left_out(), key=str)
 
 @patch
 def known_ids(self:Run)->list: # (task, variation) pairs

@@ -127,3 +127,24 @@ def test_annotate_file_replaces_nothing_when_it_fails(tmp_path):
     with open(src, 'ab') as f: f.write(b'{"cut')
     with pytest.raises(ValueError, match='raw.jsonl, line 3'): annotate_file(src, dst)
     assert dst.read_bytes() == good
+
+# ---- the one who searches
+
+@settings(max_examples=150, deadline=None)
+@given(junk, mixed(lambda s: s[1]), observation)
+def test_a_searcher_survives_any_reading_and_opens_nothing_twice(thing, previous, o):
+    from stephrl.scienceworld_search import look_for
+    action = look_for(thing, previous, o)
+    assert action is None or (isinstance(action, str) and action.strip())
+    if action and action.startswith('open ') and not action.startswith('open door to'):
+        checked = re.search(r'\[Checked: ([^\]]*)\]', previous)
+        assert not checked or action.removeprefix('open ') not in [x.split('/')[-1] for x in checked[1].split(', ') if '/' in x and x.split('/')[0] == re.search(r'called the ([a-z ]{1,30})\.', o.look)[1]]
+
+def test_a_search_ends_wherever_it_begins():
+    "On a house without doors that stick, every room is come to, from every room, in fewer steps than there are rooms, twice."
+    from stephrl.scienceworld_search import promising
+    for start in ROOMS:
+        here, checked, way = start, {start}, []
+        while (to := promising(here, checked)) and len(way) < 40:
+            here = to; checked.add(to); way.append(to)
+        assert set(way) | {start} == set(ROOMS) and len(way) <= 2*len(ROOMS), (start, way)

@@ -17,6 +17,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, is_fatal_error
 from scienceworld.constants import ID2TASK, JAR_PATH
 from .env import EnvDied, EnvError, nearest
 from .episode import Observation
+from .house import straight_path
 from .plain import plain_path
 
 # %% ../nbs/03_scienceworld.ipynb #c005
@@ -196,11 +197,12 @@ class ScienceWorld:
     def __init__(self, simplification:str='', # comma-separated, see `SIMPLIFICATIONS`; 'easy' is all of them
                  step_limit:int|None=50, # actions an episode may have; None: no limit
                  heap:str='512m', # Java's memory, for the first environment of a process
-                 plain_expert:bool=False # does the expert speak in plain words? See `stephrl.plain`
+                 plain_expert:bool=False, # does the expert speak in plain words? See `stephrl.plain`
+                 straight_expert:bool=False # does it walk straight to rooms that it can know? See `stephrl.house`
                 ):
         if step_limit is not None and (isinstance(step_limit, bool) or not isinstance(step_limit, int) or step_limit < 1):
             raise ValueError(f'step_limit: expected a number of actions or None, found {step_limit!r}')
-        self.simplification, self.step_limit, self.heap, self.plain_expert = check_simplification(simplification), step_limit, heap, plain_expert
+        self.simplification, self.step_limit, self.heap, self.plain_expert, self.straight_expert = check_simplification(simplification), step_limit, heap, plain_expert, straight_expert
         self.jvm = self.sim = self._release = None
         self.playing = False
         self.connect()
@@ -368,10 +370,18 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     sight = lambda: f'{call(spare.freeActionLook)}\n{call(spare.freeActionInventory)}'
     return plain_path(path, lambda action: call(spare.step, action), sight, is_valid)
 
+@patch
+def straight_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
+    "A gold path (in plain words, with `plain_expert`) with straight walks, where it reaches 100 with them, too. Same errors."
+    path, call, spare = (self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation), self.jvm.call, self.jvm.spare
+    self.jvm.build(spare, task, variation, self.simplification, keep_table=True)
+    new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook), call(spare.getTaskDescription))
+    return new if call(spare.getScore) >= 1 else path
+
 @patch(as_prop=True)
-def expert_name(self:ScienceWorld)->str: return 'gold path, plain words' if self.plain_expert else 'gold path'
+def expert_name(self:ScienceWorld)->str: return 'gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert
 
 @patch
 def expert(self:ScienceWorld, task:str, variation:int, seed:int=0)->GoldExpert:
     "An expert for this variation: a gold path, to be acted out from a fresh reset."
-    return GoldExpert((self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation))
+    return GoldExpert((self.straight_gold_path if self.straight_expert else self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation))

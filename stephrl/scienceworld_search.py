@@ -16,7 +16,7 @@ from .env import TextEnv, make_env
 from .episode import Episode, EpisodeWriter, Observation, Step, Subtask, read_episodes
 from .scienceworld_notes import CHECKED, focused, moved, recall, room_of, sees
 from .scienceworld_rules import ScienceWorldRules
-from .scienceworld_stretches import DOORS
+from .house import DOORS
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c005
 LEFT_ALONE = ('bee hive', 'blast furnace')   # nobody keeps things there

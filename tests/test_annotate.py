@@ -10,7 +10,8 @@ from stephrl.episode import Episode, Observation, Step, read_episodes, write_epi
 from stephrl.prompts import about_tokens
 from stephrl.scienceworld_notes import EVENTS, recall
 from stephrl.scienceworld_rules import FORMS, form_of
-from stephrl.scienceworld_stretches import ROOMS, word_of
+from stephrl.house import ROOMS
+from stephrl.scienceworld_stretches import word_of
 
 GOLD = Path(__file__).parent.parent / 'nbs' / 'data' / 'gold_sample.jsonl'
 rules = get_annotator('scienceworld')

@@ -43,7 +43,7 @@ def test_an_unknown_preset(tmp_path):
     assert child.returncode == 1 and "unknown preset 'smok'. Did you mean 'smoke'" in err and 'Traceback' not in err, err
 
 
-@pytest.mark.parametrize('name', ['03_alfworld', '05_what_is_worth_imitating', '09_bring_your_own_environment'])
+@pytest.mark.parametrize('name', ['03_alfworld', '04_why_local_progress', '05_what_is_worth_imitating', '09_bring_your_own_environment'])
 def test_the_tutorials_that_need_no_run_of_their_own(tmp_path, name):
     "From the first cell to the last; the first two tutorials are run in JupyterLab (test_tutorial_lab.py)."
     if name == '03_alfworld': pytest.importorskip('textworld', reason='the extra alfworld is not installed')

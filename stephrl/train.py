@@ -94,7 +94,7 @@ PRESETS = dict(
     quick=Config(backbone='reader2', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, numbers=10, recast=.8, variety=.5, settle=True, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
                  shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                  rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, searches=1, eval_limit=1, step_limit=8,
+    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
                  clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
 PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
                                    shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
@@ -314,7 +314,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            rows = self.augmented(learn) + [r for r in to_rows(looked_for) if r['role'] != 'high']       # nobody wants these things
+            rows = self.augmented(learn) + [r | dict(kind='expert') for r in to_rows(looked_for) if r['role'] != 'high']       # nobody wants these things
             for rows, file in zip((self.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
@@ -432,7 +432,8 @@ def backbone_path(self:Run)->Path:
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
-    return sorted({(e.task, e.variation) for e in read_episodes(self.path('demos.jsonl')) + self.searched()} - self.left_out(), key=str)
+    files = [f for f in (self.path('demos.jsonl'), self.path('searches.jsonl')) if f.exists() or f.stem == 'demos']
+    return sorted({(e.task, e.variation) for f in files for e in read_episodes(f)} - self.left_out(), key=str)
 
 @patch
 def known_ids(self:Run)->list: # (task, variation) pairs

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from stephrl.agents import load_agent
 from stephrl.cli import main
 from stephrl.episode import read_episodes
-from stephrl.train import Config, Run
+from stephrl.train import Config, ConfigError, Run
 from stephrl.training import read_log
 from stephrl.transitions import load_dataset, transitions
 
@@ -297,3 +297,18 @@ def test_things_change_places_for_all_three_roles(tmp_path):
         rows = run.recasted([dict(id=str(n), episode='e', env='scienceworld', role=role, prompt=prompt, target=target, next_prompt=None) for n in range(40)])
         places = {re.findall(r'containing (\w+)', r['prompt'].split('Room: ')[1]).index(re.search(second, r['target'])[1]) for r in rows}
         assert places == ({0, 1, 2} if role == 'high' else {1, 2}), role                                # the first is in the jug by then
+
+
+def test_searches_are_learnt_from_by_those_who_search(tmp_path):
+    "Rows of plays that look for something: for the low level and the notes, as an expert's, from variations that are not held out."
+    run = Run(Config.of('smoke', searches=2, workers=0), tmp_path/'run')
+    run.demonstrations(), run.annotated()
+    before = run.train_ids()
+    table, _ = run.tables()
+    mine = [r for r in table if '/search/' in r['episode']]
+    assert {r['role'] for r in mine} == {'low', 'progress'} and {r['kind'] for r in table} == {'expert'} and run.stages['searches']['finished']
+    assert sum(r['role'] == 'low' and r['target'].startswith('focus on') for r in mine) == len({r['episode'] for r in mine}) >= 2
+    held = {(e.task, e.variation) for e in run.learnable()[1]}
+    found = {(e.task, e.variation) for e in run.searched()}
+    assert held and not held & found and set(run.train_ids()) == set(before) | found
+    with pytest.raises(ConfigError, match='searches: there is no such expert for alfworld'): Config.of('alfworld-quick', searches=1).check()

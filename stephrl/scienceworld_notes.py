@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Callable
 from .episode import Observation
+from .house import place
 from .annotate import capped
 from .prompts import about_tokens
 
@@ -19,8 +20,7 @@ from .prompts import about_tokens
 def room_of(obs:Observation # any observation
            )->str: # '' when it does not say
     "The room that the agent stands in."
-    m = re.search(r'called the ([a-z ]{1,30})\.', obs.look[:200])
-    return m[1] if m else ''
+    return place(obs.look)
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c007
 def has_words(thing:str, text:str)->bool:

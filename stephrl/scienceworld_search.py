@@ -16,7 +16,7 @@ from .env import TextEnv, make_env
 from .episode import Episode, EpisodeWriter, Observation, Step, Subtask, read_episodes
 from .scienceworld_notes import CHECKED, focused, moved, recall, room_of, sees
 from .scienceworld_rules import ScienceWorldRules
-from .house import DOORS
+from .house import ROOMS, distance, way
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c005
 LEFT_ALONE = ('bee hive', 'blast furnace')   # nobody keeps things there
@@ -35,12 +35,8 @@ TAKEN = {'kitchen': 635, 'outside': 394, 'workshop': 225, 'greenhouse': 169, 'li
 
 def promising(here:str, checked:set)->str|None: # a room next to this one; None: all were checked, or this is no room of the house
     "The first step on the shortest way to the room that was not checked and promises most, `TAKEN` by the number of doors."
-    ways = {here: [here]}
-    for w in (queue := [[here]]):                                # grows: breadth first
-        for r in DOORS.get(w[-1], '').split(', '):
-            if r and r not in ways: queue.append(ways.setdefault(r, w + [r]))
-    new = [w for r, w in ways.items() if r not in checked and r != here]
-    return max(new, key=lambda w: TAKEN.get(w[-1], 0)/(len(w) - 1))[1] if new else None
+    new = [r for r in ROOMS if r not in checked and distance(here, r) > 0]
+    return way(here, max(new, key=lambda r: TAKEN[r]/distance(here, r)))[1] if new else None
 
 def look_for(thing:str, note:str, obs:Observation)->str|None: # an action; None: it is nowhere
     "The next action of a search, from what the low level reads and from nothing else."
@@ -51,7 +47,7 @@ def look_for(thing:str, note:str, obs:Observation)->str|None: # an action; None:
     to = promising(here, checked)
     return to and (f'go to {to}' if f'door to the {to} (that is open)' in obs.look else f'open door to {to}')
 
-# %% ../nbs/07h_scienceworld_search.ipynb #c008
+# %% ../nbs/07h_scienceworld_search.ipynb #c009
 def named_here(obs:Observation)->set[str]:
     "Names of things in a room's text, as they stand after an article."
     return {m.removeprefix('substance called ') for m in re.findall(r'\b[Aa]n? ((?:substance called )?[a-z][a-z ]{2,40}?)(?= \(|,|\.|\n|$)', obs.look[:6000]) if not m.startswith('door to')}
@@ -88,7 +84,7 @@ def searches(env:TextEnv, task:str, variation:int, n:int, # things
         if ep.steps and ep.steps[-1].action.startswith('focus') and focused(ep.final) == x: found.append(ep)
     return found
 
-# %% ../nbs/07h_scienceworld_search.ipynb #c013
+# %% ../nbs/07h_scienceworld_search.ipynb #c014
 def _plays(env, task, variation, n, seed): return searches(env, task, variation, n, seed=seed)
 
 def collect_searches(tasks, # names

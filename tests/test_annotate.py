@@ -142,7 +142,7 @@ def test_a_searcher_survives_any_reading_and_opens_nothing_twice(thing, previous
         assert not checked or action.removeprefix('open ') not in [x.split('/')[-1] for x in checked[1].split(', ') if '/' in x and x.split('/')[0] == re.search(r'called the ([a-z ]{1,30})\.', o.look)[1]]
 
 def test_a_search_ends_wherever_it_begins():
-    "On a house without doors that stick, every room is come to, from every room, in fewer steps than there are rooms, twice."
+    "Every room is come to, from every room, in at most twice as many steps as there are rooms."
     from stephrl.scienceworld_search import promising
     for start in ROOMS:
         here, checked, way = start, {start}, []

@@ -11,11 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from quick import machine
 from stephrl.agents import load_agent
 from stephrl.episode import read_episodes
 from stephrl.evaluate import save_json
+from stephrl.iql import advantage_weights, effective_sample_size
 from stephrl.prompts import ROLES
 from stephrl.transitions import load_dataset
 
@@ -75,12 +77,10 @@ def main():
     filled = load_agent(a.run/'agents'/'rl').fill_values(episodes)
     by_role = {r: calls(episodes, r) for r in ROLES}
     table = load_dataset(a.run/'transitions'/'mixed.parquet')
-    own, roles = {e.id for e in episodes}, {}
-    heard = Counter((r, 'own' if e in own else 'expert') for r, e in zip(table['role'], table['episode']))
+    heard, roles, w_max = Counter(zip(table['role'], table['kind'])), {}, config['rl']['w_max']
     for r, mine in by_role.items():
-        beta, w_max = config['rl']['beta'], config['rl']['w_max']
-        w = np.minimum(np.exp(beta*np.array([c.advantage for _, _, c in mine])), w_max)
-        roles[r] = dict(calls=len(mine), rows={k: heard[r, k] for k in ('expert', 'own')}, advantages=histogram(mine), values=curve(mine), effective_share=round(float(w.sum()**2/(w**2).sum()/len(w)), 3), clipped=round(float((w >= w_max).mean()), 4))
+        w = advantage_weights(torch.tensor([c.advantage for _, _, c in mine]), config['rl']['beta'], w_max)
+        roles[r] = dict(calls=len(mine), rows=dict(expert=heard[r, 'expert'], own=heard[r, 'collected']), advantages=histogram(mine), values=curve(mine), effective_share=round(effective_sample_size(w), 3), clipped=round((w >= w_max).float().mean().item(), 4))
     tasks = {t: [e.score for e in episodes if e.task == t] for t in config['tasks']}
     save_json(a.write, dict(command=f'python benchmarks/rl_look.py --run {a.run} --write {a.write}', preset=config['preset'], collect=config['collect'], temperature=config['temperature'], rl=config['rl'], episodes=len(episodes), calls=filled,
                             families={t: dict(episodes=len(s), score=round(float(np.mean(s)), 1), solved=sum(x >= 100 for x in s), told_apart=family(by_role['low'], t)) for t, s in tasks.items() if s},

@@ -41,7 +41,7 @@ WINDOW = 8 # past steps that the agents with a window see
 def episodes_to_learn(run:Run)->list: # annotated
     "The demonstrations that all systems learn from, with the copies that fill up small families."
     learn, _ = run.learnable()
-    return learn + run.renamed(learn)
+    return learn + run.config.renamed(learn)
 
 def cloned_on(run:Run, folder:Path, policy, rows:list[dict], settings, agent:Callable, focus:float=0.): # agent: policy -> Agent
     "The agent that cloning on these rows makes of a policy; kept in the folder."
@@ -100,7 +100,7 @@ def one_model_per_role(run:Run, folder:Path):
     c = run.config
     shares = c.shares or dict.fromkeys(ROLES, 1.)
     if not (folder/'agent').exists():
-        rows, policies = list(run.elsewhere(run.tables()[0])), {}
+        rows, policies = list(run.config.elsewhere(run.tables()[0])), {}
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))

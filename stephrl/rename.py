@@ -104,6 +104,7 @@ _LISTS = ((', ', r'(?<=\(containing )([^()]*)(?=\))', r', (?!which|currently)'),
 def in_order(was:str, now:str # the same text under other names
             )->str:
     "The new text with every list, and every stretch of indented lines, sorted where the old one's is."
+    if now == was: return now
     for joint, find, cut in _LISTS:
         old = [re.split(cut, m[1]) for m in re.finditer(find, was)]
         if len(old) != len(re.findall(find, now)): return now

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from stephrl.agents import load_agent
 from stephrl.cli import main
 from stephrl.episode import read_episodes
+from stephrl.augment import Rows
 from stephrl.train import Config, ConfigError, Run
 from stephrl.training import read_log
 from stephrl.transitions import load_dataset, transitions
@@ -122,7 +123,7 @@ def test_rl_learns_from_the_cloned_table_and_from_own_episodes(smoke):
     assert own and len(mixed) == len(expert) + len(own)
     assert list(mixed.select(range(len(expert)))) == list(expert)
     assert [r['episode'] for r in mixed.select(range(len(expert), len(mixed)))] == [r['episode'] for r in own]
-    scene = list(run.elsewhere(expert))                                     # what was cloned from: the same rows, some of them in another scenery
+    scene = list(run.config.elsewhere(expert))                                     # what was cloned from: the same rows, some of them in another scenery
     assert [r['target'] for r in scene] == list(expert['target']) and any(a['prompt'] != b['prompt'] for a, b in zip(scene, expert))
 
 
@@ -286,15 +287,15 @@ def test_a_script_without_a_main_guard(tmp_path):
     assert (out.returncode, out.stdout.split('\n')[:2]) == (0, ['the script runs', '2']), out.stderr
 
 
-def test_things_change_places_for_all_three_roles(tmp_path):
+def test_things_change_places_for_all_three_roles():
     "Where the second paint stands must not tell what is left to add, to nobody."
-    run, subtask = Run(Config.of('smoke', recast=1.), tmp_path), 'Subtask: mix red paint and blue paint in the jug\nProgress: '
+    subtask = 'Subtask: mix red paint and blue paint in the jug\nProgress: '
     says = dict(high=('Task: create violet paint', ' mix red paint and blue paint', r'and (\w+) paint'),   # prompt, target, and where it names the second
                 low=(subtask + 'Poured. [Added: red paint] [Left: blue paint]', ' pour cup containing blue paint in jug', r'containing (\w+)'),
                 progress=(subtask + '-\nDid: pour cup containing red paint in jug', ' Poured. [Added: red paint] [Left: blue paint]', r'Left: (\w+)'))
     for role, (head, target, second) in says.items():
         prompt = f'{head}\nRoom: a jug (containing red paint), a cup (containing blue paint), a cup (containing yellow paint)'
-        rows = run.recasted([dict(id=str(n), episode='e', env='scienceworld', role=role, prompt=prompt, target=target, next_prompt=None) for n in range(40)])
+        rows = Rows(recast=1.).recasted([dict(id=str(n), episode='e', env='scienceworld', role=role, prompt=prompt, target=target, next_prompt=None) for n in range(40)])
         places = {re.findall(r'containing (\w+)', r['prompt'].split('Room: ')[1]).index(re.search(second, r['target'])[1]) for r in rows}
         assert places == ({0, 1, 2} if role == 'high' else {1, 2}), role                                # the first is in the jug by then
 

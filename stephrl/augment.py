@@ -31,7 +31,8 @@ class Rows:
     outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
     recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
-    searches: int = 0                    # things that are looked for through the whole house, per family, and heated where a family is about that; see `stephrl.scienceworld_search`
+    searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
+    errands: int = 0                     # things that are found and heated, per family that is about such; for all three
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
 
 def to_rows(episodes:list[Episode] # annotated

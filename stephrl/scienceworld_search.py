@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEFT_ALONE', 'TAKEN', 'WANTED', 'closed_here', 'taken_in', 'promising', 'look_for', 'through', 'named_here', 'search',
-           'begun', 'pursue', 'elsewhere', 'searches', 'heat', 'unjudged', 'errand', 'errands', 'collect_searches']
+           'begun', 'pursue', 'elsewhere', 'searches', 'heat', 'unjudged', 'errand', 'errands', 'collect_searches',
+           'collect_errands']
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c003
 import random, re
@@ -63,10 +64,10 @@ def search(env:TextEnv, task:str, variation:int, thing:str='', # '': everywhere,
     pursue(env.step, ep, f'find the {thing or "way"} and focus on it', lambda note, obs: look_for(thing, note, obs), limit)
     return ep
 
-def begun(env:TextEnv, task:str, variation:int, split:str, seed:int)->Episode:
+def begun(env:TextEnv, task:str, variation:int, split:str, seed:int, source:str='search')->Episode:
     "An episode of which nothing has been played."
     obs, info = env.reset(task, variation, seed)
-    return Episode(env.name, env.version, task, variation, split, info['description'], source='search', simplification=env.simplification, seed=seed, final=obs)
+    return Episode(env.name, env.version, task, variation, split, info['description'], source=source, simplification=env.simplification, seed=seed, final=obs)
 
 def pursue(step, # as that of the environment
            ep:Episode, # goes on
@@ -128,7 +129,7 @@ def errand(env:TextEnv, demo:Episode, # annotated, of a family that changes the 
     "A play that begins like the demonstration and then heats another thing."
     pot, name = form_of(demo.subtasks[0].name)[1].get('other'), 'heat the {} in the {} with the stove in the kitchen'
     if not pot or not WANTED.search(demo.description): return None
-    ep = begun(env, demo.task, demo.variation, demo.split, seed)
+    ep = begun(env, demo.task, demo.variation, demo.split, seed, 'errand')
     ep.description = WANTED.sub(rf'\1 {thing}', demo.description)
     step, lines = unjudged(env, ep), iter([s.action for s in demo.steps[:demo.subtasks[0].end] if not s.info.get('misstep')])
     if not pursue(step, ep, demo.subtasks[0].name, lambda note, obs: next(lines, '')): return None
@@ -146,25 +147,13 @@ def errands(env:TextEnv, demo:Episode, n:int, # things
     return found
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c020
-def _plays(env, task, variation, n, seed, demo): return errands(env, demo, n, seed) if demo else searches(env, task, variation, n, seed=seed)
-
-def collect_searches(tasks, # names
-                     each:int, # plays per task
-                     out:str|Path, # JSONL file
-                     without=(), # (task, variation) pairs that are not played
-                     workers:int=2, seed:int=0, things:int=3, # looked for in one variation
-                     demos=(), # annotated demonstrations: in their variations errands are played, where they are of that kind
-                     progress:bool=True, **kwargs # of the environment
-                    )->list[Episode]: # annotated
-    "Searches in train variations of ScienceWorld, evenly spaced over those of each task. Resumable; raises what the environment raises."
-    out, without = Path(out), set(without)
-    with make_env('scienceworld', **kwargs) as env: jobs = [(t, v) for t in tasks for v in spread([v for v in env.variations(t, 'train') if (t, v) not in without], -(-each//things))]
+def _collect(play, jobs:dict, # (task, variation) -> what `play` gets after the environment
+             out:Path, workers:int, name:str, progress:bool, kwargs:dict)->list[Episode]:
     if out.exists(): EpisodeWriter(out).close()              # drops a line that was cut off
     done = {(e.task, e.variation) for e in read_episodes(out)} if out.exists() else set()
-    shown = {(e.task, e.variation): e for e in demos if WANTED.search(e.description)}
-    todo = [(*j, things, seed, shown.get(j)) for j in jobs if j not in done]
-    writer, bar = EpisodeWriter(out), tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc='searches', unit='variation', disable=not progress)
-    plays = in_order(_plays, 'scienceworld', kwargs, todo, workers)
+    todo = [args for j, args in jobs.items() if j not in done]
+    writer, bar = EpisodeWriter(out), tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit='variation', disable=not progress)
+    plays = in_order(play, 'scienceworld', kwargs, todo, workers)
     try:
         for eps in plays:
             for ep in eps: writer.write(ep)
@@ -172,3 +161,25 @@ def collect_searches(tasks, # names
     finally:
         plays.close(), bar.close(), writer.close()
     return read_episodes(out)
+
+def collect_searches(tasks, # names
+                     each:int, # plays per task
+                     out:str|Path, # JSONL file
+                     without=(), # (task, variation) pairs that are not played
+                     workers:int=2, seed:int=0, things:int=3, # looked for in one variation
+                     progress:bool=True, **kwargs # of the environment
+                    )->list[Episode]: # annotated
+    "Searches in train variations of ScienceWorld, evenly spaced over those of each task. Resumable; raises what the environment raises."
+    without = set(without)
+    with make_env('scienceworld', **kwargs) as env: jobs = [(t, v) for t in tasks for v in spread([v for v in env.variations(t, 'train') if (t, v) not in without], -(-each//things))]
+    return _collect(searches, {j: (*j, things, 'train', seed) for j in jobs}, Path(out), workers, 'searches', progress, kwargs)
+
+def collect_errands(demos:list[Episode], # annotated, of ScienceWorld; those of other kinds are left out
+                    each:int, # plays per task
+                    out:str|Path, # JSONL file
+                    workers:int=2, seed:int=0, progress:bool=True, **kwargs # of the environment
+                   )->list[Episode]: # annotated
+    "Errands that begin like the demonstrations, as many from each as it takes. Resumable; raises what the environment raises."
+    mine = [e for e in demos if WANTED.search(e.description)]
+    things = {t: -(-each//n) for t, n in Counter(e.task for e in mine).items()}
+    return _collect(errands, {(e.task, e.variation): (e, things[e.task], seed) for e in mine}, Path(out), workers, 'errands', progress, kwargs)

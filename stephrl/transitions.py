@@ -91,7 +91,7 @@ def low_rows(ep:Episode, # annotated, or rolled out
     return out
 
 # %% ../nbs/08_transitions.ipynb #c026
-IMITATED = ('expert', 'search') # sources of episodes whose every step is right, see `stephrl.demos` and `stephrl.scienceworld_search`
+IMITATED = ('expert', 'search', 'errand') # sources of episodes whose every step is right, see `stephrl.demos` and `stephrl.scienceworld_search`
 
 def _row(ep, role, t, k, prompt, target, **kw):
     return dict(id=f'{ep.id}/{role}/{t}', episode=ep.id, env=ep.env, task=ep.task, variation=str(ep.variation), source=ep.source, role=role,

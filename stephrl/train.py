@@ -89,7 +89,7 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3, searches=60, env_options=dict(plain_expert=True, straight_expert=True),
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3,
                           clone=TrainConfig(max_tokens=12_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=2_000_000, policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 from .annotate import get_annotator
 from .episode import Episode
-from .rename import copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename, room_names, scenery, teaches_copying
+from .rename import copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
 from .transitions import transitions
 
 # %% ../nbs/08b_augment.ipynb #c005
@@ -20,6 +20,7 @@ class Rows:
     "How much is learnt from beside the demonstrations as they are. Everything random depends on `seed` and on the episode."
     env: str = 'scienceworld'
     seed: int = 0                        # of a run also that of weights, batches, collection
+    settle: bool = False                 # are choices between things as good as each other made the same in all demonstrations and copies, see `stephrl.rename.settled`?
     at_least: int = 0                    # families with fewer demonstrations are filled up with copies under other names (colours, letters, things)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
@@ -42,6 +43,17 @@ def to_rows(episodes:list[Episode] # annotated
 
 # %% ../nbs/08b_augment.ipynb #c007
 @patch
+def settled(self:Rows, ep:Episode)->Episode:
+    "The episode as it is learnt from: with `settle`, of things as good as each other the first was used first."
+    return settled(ep) if self.settle else ep
+
+@patch
+def copy(self:Rows, ep:Episode, seed:int|str, turn:int|None=None)->Episode:
+    "A renamed copy, see `stephrl.rename.rename`."
+    return self.settled(rename(ep, seed, turn))
+
+# %% ../nbs/08b_augment.ipynb #c010
+@patch
 def augmented(self:Rows, episodes:list[Episode] # annotated
              )->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of every other kind."
@@ -54,15 +66,15 @@ def renamed(self:Rows, episodes:list[Episode])->list[Episode]:
     "Renamed copies that fill up families of fewer than `at_least` demonstrations: eight are too few to learn that a colour is only a name."
     families, out = {t: [e for e in episodes if e.task == t] for t in dict.fromkeys(e.task for e in episodes)}, []
     for mine in families.values():
-        out += [rename(mine[i % len(mine)], 1000*self.seed + i//len(mine), i//len(mine)) for i in range(self.at_least - len(mine))]
+        out += [self.copy(mine[i % len(mine)], 1000*self.seed + i//len(mine), i//len(mine)) for i in range(self.at_least - len(mine))]
     return out
 
 @patch
 def named_anew(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "`high_copies` of the high level's rows, renamed: there is one of them for every five of the others."
-    return [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(self.high_copies) for e in episodes for r in transitions(rename(e, f'{self.seed}/high/{i}')) if r['role'] == 'high']
+    return [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(self.high_copies) for e in episodes for r in transitions(self.copy(e, f'{self.seed}/high/{i}')) if r['role'] == 'high']
 
-# %% ../nbs/08b_augment.ipynb #c009
+# %% ../nbs/08b_augment.ipynb #c012
 @patch
 def drilled(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "Steps under random names, those that teach nothing but copying."
@@ -83,7 +95,7 @@ def read_anew(self:Rows, episodes:list[Episode])->list[dict]: # rows
     moved = [(i, rearranged(r, f'{self.seed}/{i}')) for i in range(self.readings) for r in rows]
     return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
-# %% ../nbs/08b_augment.ipynb #c011
+# %% ../nbs/08b_augment.ipynb #c014
 @patch
 def other_notes(self:Rows, episodes:list[Episode], ask, times:int)->list[dict]: # rows
     "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives."
@@ -109,7 +121,7 @@ def with_other_numbers(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "Had a reading and the limit that it is held against been others."
     return self.other_notes(episodes, other_numbers, self.numbers)
 
-# %% ../nbs/08b_augment.ipynb #c013
+# %% ../nbs/08b_augment.ipynb #c016
 @patch
 def told(self:Rows, name:str, episodes:list[Episode])->list[tuple[int, Episode]]: # (number of the copy, what might have been)
     "What an annotator can tell beyond what happened, by its method and the setting of one name."
@@ -127,7 +139,7 @@ def by_detours(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "Rows of the same searches, had they been told to step over a place, where the annotator can tell (`ALFWorldRules.detours`)."
     return [row | dict(episode=f'{row["episode"]}/detour{i}') for i, d in self.told('detours', episodes) for row in transitions(d) if row['role'] != 'high']
 
-# %% ../nbs/08b_augment.ipynb #c019
+# %% ../nbs/08b_augment.ipynb #c022
 @patch
 def recasted(self:Rows, rows:list[dict])->list[dict]:
     "The rows, a share of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."

@@ -32,7 +32,6 @@ from .policy import Policy, backbone_folder, shipped_backbones
 from .prompts import progress_target
 from .pretrain import PRETRAININGS, Pretraining, has_read, pretrain
 from .small_lm import PRESETS as BACKBONES
-from .rename import settled
 from .rollout import DECODINGS, rollout
 from .scienceworld_search import collect_errands, collect_searches
 from .training import TrainConfig
@@ -58,7 +57,6 @@ class Config(Rows):
     leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
     holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
-    settle: bool = False                 # are choices between things as good as each other made the same in all demonstrations, see `stephrl.rename.settled`?
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     variety: float = 0.                  # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
@@ -294,7 +292,7 @@ def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from
 def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
     "The annotated demonstrations, split."
     episodes = read_episodes(self.path('annotated.jsonl'))
-    return self.split([settled(e) for e in episodes] if self.config.settle else episodes)
+    return self.split([self.config.settled(e) for e in episodes])
 
 # %% ../nbs/16_train.ipynb #c026
 @patch

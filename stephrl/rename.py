@@ -66,7 +66,8 @@ _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', mo
                              NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS, alike=r'\b({words})(?= wire\b)'),
                              NameClass(('red', 'yellow', 'blue', *MIXED), r'(?<![\w-])({words})(?= paint\b| and [a-z]+ paint mix\b)', tuple(wheel_orders()), unless=r'[a-z]-[a-z]+ paint', moves=True, more=COLOURS),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
-                             NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', alone=True))}
+                             NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', alone=True),
+                             NameClass(tuple('123456789'), r'(?<=flower pot )({words})\b', unless=r'Subtask: [^\n]*flower pot', alone=True))} # which one, one reads; where a subtask says it, the first is meant
 
 _meant = dict(scienceworld=('water',)) # environment -> names that say what to do
 _counted = set() # environments whose numbers count things, and stay

@@ -130,10 +130,10 @@ def simulator(self:Jvm):
 @patch
 def build(self:Jvm, simulator, task:str, variation:int, simplification:str='', gold:bool=False, keep_table:bool=False):
     "Build a world in `simulator`; others in this machine do not notice. Raises `EnvError` for what the simulator refuses."
-    ids = self.java('util.UniqueIdentifier')
-    before = self.call(ids.count)
+    count, put_back = (self.java(f'util.UniqueIdentifier.{n}') for n in ('count', 'count_$eq'))
+    before = self.call(count)
     error = self.call(simulator.load, task, variation, simplification, gold)
-    if self.call(ids.count) < before: self.call(getattr(ids, 'count_$eq'), before)
+    if self.call(count) < before: self.call(put_back, before)
     if not keep_table: self.call(getattr(simulator, 'taskMaker_$eq'), None)
     if error: raise EnvError(error)
 
@@ -324,7 +324,7 @@ def valid_actions(self:ScienceWorld)->list[str]:
     if not self.playing: raise EnvError('there is no episode in progress; call reset(task, variation) first')
     self.jvm.seed(self.variation, self.seed, self.n_actions)
     actions = self.jvm.call(self.sim.getValidActionObjectCombinations)
-    text = self.jvm.call(self.jvm.java('java.lang.String').join, '\n', actions)
+    text = self.jvm.call(self.jvm.java('java.lang.String.join'), '\n', actions)
     return [a for a in text.split('\n') if a and a != 'reset task']
 
 # %% ../nbs/03_scienceworld.ipynb #c050
@@ -359,7 +359,7 @@ def gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     self._check(task, variation)
     spare = self.jvm.spare
     self.jvm.build(spare, task, variation, self.simplification, gold=True, keep_table=True)
-    text = self.jvm.call(self.jvm.java('java.lang.String').join, '\n', self.jvm.call(spare.getGoldActionSequence))
+    text = self.jvm.call(self.jvm.java('java.lang.String.join'), '\n', self.jvm.call(spare.getGoldActionSequence))
     if not text.strip() or text.startswith('ERROR'): raise EnvError(f'no gold path for {task} variation {variation}: {text.strip() or "it is empty"}')
     return text.split('\n')
 

@@ -208,10 +208,11 @@ def coined(words:list[str], draw:random.Random)->str: # 'stopove'
     return front[:draw.randint(1, len(front))] + between + back[draw.randint(0, max(0, len(back) - 2)):]
 
 def made_up(pool:list[str], draw:random.Random,
-            invented:float=0. # how often one of the words is `coined`
+            invented:float=0., # how often one of the words is `coined`
+            more:tuple=() # further words
            )->str: # 'dove jar'
     "A name that no pool holds: one to three of its words, mixed."
-    words = sorted({w for n in pool for w in n.split()})
+    words = sorted({w for n in pool for w in n.split()}.union(more))
     return ' '.join(coined(words, draw) if invented and draw.random() < invented else w for w in draw.sample(words, min(len(words), draw.randint(1, 3))))
 
 # %% ../nbs/07b_rename.ipynb #c036
@@ -220,13 +221,14 @@ def drill(ep:Episode, # annotated; it is not changed
           seed:int=0,
           rooms:list[str]=(), # names of rooms to be swapped among each other
           nobodys:float=0., # how often a thing gets a name that no pool holds, see `made_up`
-          invented:float=0. # how often a word of such a name is invented
+          invented:float=0., # how often a word of such a name is invented
+          more:tuple=() # further words for such names
          )->tuple[Episode, set[str]]: # the drilled copy, and its new names
     "The episode with random names and numbers wherever a subtask mentions one."
     draw = random.Random(f'drill/{ep.id}/{seed}')
     old = mentioned(ep, pool)
     new = dict(zip(old, draw.sample(pool, len(old)))) | dict(zip(rooms, draw.sample(rooms, len(rooms))))
-    if nobodys: new |= {n: made_up(pool, draw, invented) for n in old if draw.random() < nobodys}
+    if nobodys: new |= {n: made_up(pool, draw, invented, more) for n in old if draw.random() < nobodys}
     number = renumbering(ep, draw)
     find = re.compile(r'\b(' + '|'.join(map(re.escape, sorted(new, key=len, reverse=True))) + r')\b') if new else None
     def text(s):
@@ -249,14 +251,15 @@ def memory_of(prompt:str)->str: # the task or the subtask, and the notes
 def copying(row:dict, # a transition
             pool:list[str], # names to draw from
             seed:int=0,
-            invented:float=0. # how often a word of a made-up name is invented
+            invented:float=0., # how often a word of a made-up name is invented
+            more:tuple=() # further words for such names
            )->dict|None: # None where the target copies none of them
     "The row with random names for the things that its target copies from the task, the subtasks or the note."
     word = lambda n: rf'(?<![\w-]){re.escape(n)}\b'
     old = [n for n in pool if n in row['target'] and n not in _meant.get(row.get('env'), ()) and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
     if not old: return None
     draw = random.Random(f'copying/{row["id"]}/{row["episode"]}/{seed}')
-    new = {n: draw.choice((draw.choice(pool), made_up(pool, draw, invented))) for n in old}
+    new = {n: draw.choice((draw.choice(pool), made_up(pool, draw, invented, more))) for n in old}
     find = re.compile('|'.join(map(word, sorted(old, key=len, reverse=True))))
     return row | {k: find.sub(lambda m: new[m[0]], row[k]) for k in ('prompt', 'target', 'next_prompt') if row[k]}
 

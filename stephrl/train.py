@@ -7,7 +7,7 @@ __all__ = ['PAPER_TASKS', 'PLAYS', 'QUICK_TASKS', 'PRESETS', 'LAST', 'STAGES', '
            'differing_settings', 'run']
 
 # %% ../nbs/16_train.ipynb #c003
-import json, time
+import json, re, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from inspect import signature
 from pathlib import Path
 from typing import get_type_hints
 import torch
+from transformers import AutoTokenizer
 from fastcore.basics import patch
 from .alfworld import TYPES as ALFWORLD_TYPES
 from .annotate import annotate_file, get_annotator
@@ -149,6 +150,7 @@ def check(self:Config)->Config: # itself
         if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
     for name in PLAYS:
         if getattr(self, name) and self.env != 'scienceworld': raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
+    if self.vocabulary and (self.backbone in BACKBONES or self.pretraining()): raise ConfigError(f'vocabulary: {self.backbone!r} has no tokenizer before there are rows to learn from; take a loaded backbone, or set it to false')
     if self.focus and self.shares is None: raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
@@ -303,9 +305,15 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            rows = c.augmented(learn) + [r for e in looked_for for r in transitions(e) if r['role'] != 'high' or e.source == 'errand']     # what is only looked for, nobody wants
+            rows = c.augmented(learn, self.known_words() if c.vocabulary else ()) + [r for e in looked_for for r in transitions(e) if r['role'] != 'high' or e.source == 'errand']     # what is only looked for, nobody wants
             for rows, file in zip((c.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
+
+@patch
+def known_words(self:Run)->set[str]:
+    "The words that the backbone's tokenizer holds as such."
+    tokens = AutoTokenizer.from_pretrained(self.backbone_path())
+    return {w for i in range(len(tokens)) if re.fullmatch('[a-z]+', w := tokens.decode([i]).strip())}
 
 # %% ../nbs/16_train.ipynb #c028
 @patch

@@ -44,14 +44,14 @@ def to_rows(episodes:list[Episode] # annotated
 
 # %% ../nbs/08b_augment.ipynb #c007
 @patch
-def settled(self:Rows, ep:Episode)->Episode:
+def as_learnt(self:Rows, ep:Episode)->Episode:
     "The episode as it is learnt from: with `settle`, of things as good as each other the first was used first."
     return settled(ep) if self.settle else ep
 
 @patch
 def copy(self:Rows, ep:Episode, seed:int|str, turn:int|None=None)->Episode:
     "A renamed copy, see `stephrl.rename.rename`."
-    return self.settled(rename(ep, seed, turn))
+    return self.as_learnt(rename(ep, seed, turn))
 
 # %% ../nbs/08b_augment.ipynb #c010
 @patch

@@ -294,7 +294,7 @@ def split(self:Run, episodes:list[Episode])->tuple[list, list]: # (to learn from
 def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
     "The annotated demonstrations, split."
     episodes = read_episodes(self.path('annotated.jsonl'))
-    return self.split([self.config.settled(e) for e in episodes])
+    return self.split([self.config.as_learnt(e) for e in episodes])
 
 # %% ../nbs/16_train.ipynb #c026
 @patch

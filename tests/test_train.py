@@ -4,9 +4,9 @@ from pathlib import Path
 import psutil, pytest, torch
 from safetensors.torch import load_file
 from stephrl.agents import load_agent
+from stephrl.augment import Rows
 from stephrl.cli import main
 from stephrl.episode import read_episodes
-from stephrl.augment import Rows
 from stephrl.train import Config, ConfigError, Run
 from stephrl.training import read_log
 from stephrl.transitions import load_dataset, transitions

@@ -1,5 +1,5 @@
 "The real simulator: its faults, its neighbours, its texts. Java machines are started and killed here."
-import os, random, signal, subprocess, sys, textwrap, threading, time
+import os, random, re, signal, subprocess, sys, textwrap, threading, time
 from pathlib import Path
 import psutil, pytest
 from stephrl.env import EnvDied, EnvError, TextEnv
@@ -348,6 +348,14 @@ def test_the_same_actions_give_the_same_texts_also_in_another_process(env):
     one = "'find-animal', 'use-thermometer', 'chemistry-mix', 'grow-plant'"
     a, b = run(code.format(tasks=one)), run(code.format(tasks=one))
     assert a.stdout == b.stdout and len(a.stdout) == 33, a.stderr + b.stderr
+
+@pytest.mark.parametrize('task, place', [('lifespan-longest-lived', 0), ('lifespan-shortest-lived', 2)])
+def test_who_lives_longest(env, task, place):
+    "Renamed plays swap animals within three groups: true only while the train variations agree about who comes first and who last."
+    from stephrl.rename import LIVES
+    last = [[a for a in env.gold_path(task, v) if a.startswith('focus on')][-1] for v in env.variations(task, 'train')[::2]]
+    told = {re.sub(r'^focus on |\b(?:baby|egg|in) ', '', a) for a in last}
+    assert told == {*LIVES[place]}
 
 def test_a_settled_demonstration_wins_all_the_same(env):
     "The choice between wires is another one, told without a word about it being so: the simulator must agree, action by action."

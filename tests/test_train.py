@@ -290,13 +290,13 @@ def test_a_script_without_a_main_guard(tmp_path):
 def test_things_change_places_for_all_three_roles():
     "Where the second paint stands must not tell what is left to add, to nobody."
     subtask = 'Subtask: mix red paint and blue paint in the jug\nProgress: '
-    says = dict(high=('Task: create violet paint', ' mix red paint and blue paint', r'and (\w+) paint'),   # prompt, target, and where it names the second
-                low=(subtask + 'Poured. [Added: red paint] [Left: blue paint]', ' pour cup containing blue paint in jug', r'containing (\w+)'),
-                progress=(subtask + '-\nDid: pour cup containing red paint in jug', ' Poured. [Added: red paint] [Left: blue paint]', r'Left: (\w+)'))
+    says = dict(high=('Task: create violet paint', ' mix red paint and blue paint', r'and (\S+) paint'),   # prompt, target, and where it names the second
+                low=(subtask + 'Poured. [Added: red paint] [Left: blue paint]', ' pour cup containing blue paint in jug', r'containing (\S+)'),
+                progress=(subtask + '-\nDid: pour cup containing red paint in jug', ' Poured. [Added: red paint] [Left: blue paint]', r'Left: (\S+)'))
     for role, (head, target, second) in says.items():
         prompt = f'{head}\nRoom: a jug (containing red paint), a cup (containing blue paint), a cup (containing yellow paint)'
         rows = Rows(recast=1.).recasted([dict(id=str(n), episode='e', env='scienceworld', role=role, prompt=prompt, target=target, next_prompt=None) for n in range(40)])
-        places = {re.findall(r'containing (\w+)', r['prompt'].split('Room: ')[1]).index(re.search(second, r['target'])[1]) for r in rows}
+        places = {re.findall(r'containing (\S+)', r['prompt'].split('Room: ')[1]).index(re.search(second, r['target'])[1]) for r in rows}
         assert places == ({0, 1, 2} if role == 'high' else {1, 2}), role                                # the first is in the jug by then
 
 

@@ -25,15 +25,15 @@ class NameClass:
     words: tuple[str, ...]
     pattern: str             # a regular expression with {words} in its one group
     orders: tuple = ()       # the arrangements of the words that mean the same; none given: all
-    kinds: tuple = ()        # groups of words; where given, a whole play swaps a word for one of its group, and leaves those of none
     unless: str = r'(?!)'    # not in episodes in which this is found
     moves: bool = False      # does it mean nothing, either, where in a room they stand?
     more: tuple = ()         # further names that one decision may have, see `recast`
     alike: str = ''          # a pattern of those names that stand for things as good as each other, see `settled`
     alone: bool = False      # free in one decision only, see `recast`: in a whole play it means something who has which
+    groups: tuple = ()       # in a whole play, a word is swapped for one of its group, and those of no group stay; none given: all are one
     def draw(self, lots:random.Random)->dict: # word -> word
-        if self.kinds: return {a: b for group in self.kinds for a, b in zip(group, lots.sample(group, len(group)))}
-        return dict(zip(self.words, lots.choice(self.orders) if self.orders else lots.sample(self.words, len(self.words))))
+        if self.orders: return dict(zip(self.words, lots.choice(self.orders)))
+        return {a: b for group in self.groups or (self.words,) for a, b in zip(group, lots.sample(group, len(group)))}
     def turned(self, lots:random.Random, turn:int)->dict: # word -> word: another of the other arrangements for every turn, until all have been
         others = [o for o in self.orders if o != self.words]
         return dict(zip(self.words, lots.sample(others, len(others))[turn % len(others)]))
@@ -74,7 +74,7 @@ _classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', mo
                              NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS, alike=r'\b({words})(?= wire\b)'),
                              NameClass(PAINTS, r'(?<![\w-])({words})(?= paint\b| and [a-z]+ paint mix\b)', tuple(wheel_orders()), moves=True, more=COLOURS),
                              NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
-                             NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', kinds=LIVES),
+                             NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', groups=LIVES),
                              NameClass(tuple('123456789'), r'(?<=flower pot )({words})\b', unless=r'Subtask: [^\n]*flower pot', alone=True))} # which one, one reads; where a subtask says it, the first is meant
 
 _meant = dict(scienceworld=('water',)) # environment -> names that say what to do

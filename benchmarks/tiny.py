@@ -56,7 +56,7 @@ def times(out, before):  # seconds of the stages; what is not done again took wh
 def rounded(folder, out, name, preset, known=()):
     "The agent as it is shipped: weights in bfloat16, no critics."
     agent = load_agent(folder)
-    return save_agent(out, StepHRL(agent.policy, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'{PLANS[preset].data}python benchmarks/tiny.py --preset {preset} --ship')
+    return save_agent(out, StepHRL(agent.policy, careful=agent.careful, env=agent.env, name=name, train_ids=sorted({*agent.train_ids, *known}, key=str)), half=True, made_by=f'{PLANS[preset].data}python benchmarks/tiny.py --preset {preset} --ship')
 
 
 def played_file(out, suite, decoding, name): return out/'played'/f'{suite}-{decoding}-{AGENTS[name]}.json'

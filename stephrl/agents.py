@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MALFORMED', 'NOTE_TOKENS', 'AGENTS', 'AGENT_FORMAT', 'SHIPPED', 'CARD', 'Ask', 'Act', 'Valid', 'Begin', 'Note',
-           'low_choices', 'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'StepHRL', 'fit_prompt',
-           'Flat', 'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
+           'low_choices', 'flat_choices', 'low_action', 'flat_action', 'Agent', 'RandomValid', 'DeadEnds', 'StepHRL',
+           'fit_prompt', 'Flat', 'register_agent', 'AgentError', 'save_agent', 'shipped_agents', 'load_agent']
 
 # %% ../nbs/12_agents.ipynb #c003
 import json, os, random, shutil
@@ -31,12 +31,14 @@ class Ask:
     max_new_tokens: int = 80
     choices: Callable|None = None   # for questions whose answer is an action: valid actions -> the completions that play one of them
     action: Callable|None = None    # and back: completion -> the action in it, or None
+    without: tuple = ()             # completions that are not to be written
 
 @dataclass
 class Act:
     "One action in the environment."
     action: str
     done: bool = False              # the agent believes that this action finishes its subtask
+    refused: bool = False           # the answer to it: did the environment not understand?
 
 @dataclass
 class Valid: "A question to the environment: which actions would be accepted now?"
@@ -114,6 +116,18 @@ class RandomValid(Agent):
 # %% ../nbs/12_agents.ipynb #c021
 MALFORMED = '(malformed)'  # the action or subtask that stands for a completion which could not be read
 
+class DeadEnds:
+    "What was written to the prompts of one subtask, and was refused or led straight back to them."
+    def __init__(self): self.prompt, self.text, self.refused, self.known = None, '', False, {}
+    def at(self, prompt:str)->tuple[str, ...]:
+        "Completions that are not to be written to this prompt, the next one of the subtask: an action with either flag, or what could not be read."
+        if self.refused or prompt == self.prompt:
+            action = low_action(self.text)
+            self.known[self.prompt] = self.known.get(self.prompt, ()) + (tuple(low_choices([action])) if action else (self.text,))
+        self.prompt = prompt
+        return self.known.get(prompt, ())
+    def wrote(self, text:str, refused:bool): self.text, self.refused = text, refused
+
 class StepHRL(Agent):
     "The paper's agent: three policies, each deciding from one step."
     kind = 'step-hrl'
@@ -121,16 +135,17 @@ class StepHRL(Agent):
                  max_subtask_steps:int=30, # a subtask is given up after so many actions
                  max_new_tokens:int=80, # completions are cut there
                  oracle_progress:bool=False, # ablation: the rule annotator writes the notes
+                 careful:bool=False, # does it leave dead ends, and hold no subtask for done by an action that was refused?
                  env:str='scienceworld', # whose annotator that is
                  annotator=None, # another one
                  name:str|None=None, **kwargs):
         if max_subtask_steps < 1: raise ValueError(f'max_subtask_steps: expected 1 or more, found {max_subtask_steps}')
         super().__init__(policy, name or self.kind + '-oracle'*oracle_progress, **kwargs)
         self.max_subtask_steps, self.max_new_tokens, self.oracle_progress = max_subtask_steps, max_new_tokens, oracle_progress
-        self.env, self.annotator = env, annotator
-        self.options = dict(max_subtask_steps=max_subtask_steps, max_new_tokens=max_new_tokens, oracle_progress=oracle_progress, env=env)
+        self.careful, self.env, self.annotator = careful, env, annotator
+        self.options = dict(max_subtask_steps=max_subtask_steps, max_new_tokens=max_new_tokens, oracle_progress=oracle_progress, careful=careful, env=env)
 
-    def ask(self, role, prompt, choices=None, action=None): return Ask(role, prompt, self.max_new_tokens, choices, action)
+    def ask(self, role, prompt, choices=None, action=None, without=()): return Ask(role, prompt, self.max_new_tokens, choices, action, without)
 
 # %% ../nbs/12_agents.ipynb #c022
 @patch
@@ -141,10 +156,14 @@ def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
         answer = yield self.ask('high', high_prompt(description, completed, last_progress, observation))
         subtask, progress = parse_high(answer.text) or MALFORMED, ''                   # g_k, p_0
         yield Begin(subtask)
+        tried = DeadEnds() if self.careful else None
         for _ in range(self.max_subtask_steps):
-            answer = yield self.ask('low', low_prompt(subtask, progress, observation), low_choices, low_action)
-            action, done = parse_low(answer.text) or (MALFORMED, False)                # a_t
-            observation, ended = yield Act(action, done)                               # o_(t+1)
+            prompt = low_prompt(subtask, progress, observation)
+            answer = yield self.ask('low', prompt, low_choices, low_action, tried.at(prompt) if tried else ())
+            act = Act(*(parse_low(answer.text) or (MALFORMED, False)))                 # a_t
+            observation, ended = yield act                                             # o_(t+1)
+            if tried: tried.wrote(answer.text, act.refused)
+            action, done = act.action, act.done and not (self.careful and act.refused)
             progress = yield from self.write_progress(subtask, progress, action, observation)
             yield Note(progress)                                                       # p_(t+1)
             if done or ended: break
@@ -168,7 +187,7 @@ def oracle(self:StepHRL):
         self.annotator = get_annotator(self.env)
     return self.annotator
 
-# %% ../nbs/12_agents.ipynb #c034
+# %% ../nbs/12_agents.ipynb #c038
 def fit_prompt(policy, # whose context has to hold the prompt; without a known context everything fits
                head:str, history:list, observation:Observation, ask:str, window:int|None=None # as in `history_prompt`
               )->str:
@@ -202,7 +221,7 @@ class Flat(Agent):
             history.append((observation, action))
             observation, ended = yield Act(action)
 
-# %% ../nbs/12_agents.ipynb #c038
+# %% ../nbs/12_agents.ipynb #c042
 AGENTS = {}
 
 def register_agent(cls:type # subclass of Agent with its own `kind`
@@ -213,7 +232,7 @@ def register_agent(cls:type # subclass of Agent with its own `kind`
 
 for _cls in (StepHRL, Flat, RandomValid): register_agent(_cls)
 
-# %% ../nbs/12_agents.ipynb #c041
+# %% ../nbs/12_agents.ipynb #c045
 AGENT_FORMAT = 1          # raise when the directory's layout changes
 SHIPPED = Path(__file__).parent/'agents_data' if '__file__' in globals() else Path('../stephrl/agents_data')   # agents inside the package
 
@@ -253,7 +272,7 @@ def _swap(temp, path): # directories cannot replace each other in one step: the 
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
-# %% ../nbs/12_agents.ipynb #c043
+# %% ../nbs/12_agents.ipynb #c047
 def shipped_agents()->list[str]:
     "Names of the agents inside the package."
     return sorted(p.parent.name for p in SHIPPED.glob('*/agent.json'))
@@ -282,7 +301,7 @@ def _load_critics(path, device):
     own = path/'policy'
     return dict(critics=CriticSet.load(path), critics_policy=Policy.load(own, device=device) if own.exists() else None)
 
-# %% ../nbs/12_agents.ipynb #c044
+# %% ../nbs/12_agents.ipynb #c048
 CARD = dict(kind=str, name=str, options=dict, policies=dict, critics=bool, train_ids=list)   # fields of agent.json
 
 def _read_card(path):

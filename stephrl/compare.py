@@ -73,7 +73,7 @@ def cloned_on_with(own:Callable)->Callable: # own: Run -> rows of its own episod
             budget = replace(c.rl.policy, max_tokens=c.rl.policy.max_tokens or c.clone.max_tokens)
             table = run.mixed(own(run))
             rows = list(table.select(mix_rows(table, encode_table(policy, table).length, c.rl.max_tokens, c.seed)))
-            cloned_on(run, folder, policy, rows, budget, lambda p: StepHRL(p, env=c.env, train_ids=run.known_ids()))
+            cloned_on(run, folder, policy, rows, budget, lambda p: StepHRL(p, careful=c.careful, env=c.env, train_ids=run.known_ids()))
         return load_agent(folder/'agent')
     return make
 
@@ -105,7 +105,7 @@ def one_model_per_role(run:Run, folder:Path):
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))
             clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety, focus=c.focus)
-        save_agent(folder/'agent', StepHRL(policies, env=c.env, train_ids=run.known_ids()))
+        save_agent(folder/'agent', StepHRL(policies, careful=c.careful, env=c.env, train_ids=run.known_ids()))
     return load_agent(folder/'agent')
 
 def asked(run:Run, folder:Path):

@@ -6,6 +6,7 @@
 __all__ = ['left_pad', 'TrieWalk', 'uniforms', 'pick', 'Generation', 'generate']
 
 # %% ../nbs/09a_decoding.ipynb #c003
+import math
 from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
@@ -58,7 +59,7 @@ class Generation:
 class _Row:
     "One prompt while it is being answered."
     prompt: list[int]; limit: int; u: torch.Tensor; walk: TrieWalk|None = None
-    tokens: list[int]|None = None; logprob: float = 0.
+    tokens: list[int]|None = None; logprob: float = 0.; avoid: list[str] = ()
 
     def choose(self, z, token, temperature): # the unconstrained `token`, or the best branch
         if self.walk is None: return token
@@ -101,7 +102,31 @@ def _decode(policy:Policy, rows:list[_Row], temperature:float):
         ids = torch.tensor([[r.tokens[-1]] for r in rows], device=policy.device)
         mask,positions = torch.cat([mask, mask.new_ones(len(rows),1)], 1),positions[:,-1:]+1
 
-# %% ../nbs/09a_decoding.ipynb #c017
+# %% ../nbs/09a_decoding.ipynb #c018
+def _leave(policy:Policy, prompt:list[int], avoid:list[list[int]], # token ids
+          )->tuple[list[int], float]: # tokens, log-probability
+    "The most probable beginning that no sequence of `avoid` has."
+    lp = policy.pairs(policy.rows([(prompt, s) for s in avoid]), logits=True).logits.log_softmax(-1).cpu()
+    best = [], -math.inf
+    for said, s in zip(lp, avoid):
+        for i in range(len(s)):
+            here = said[i].index_fill(0, torch.tensor([a[i] for a in avoid if a[:i] == s[:i]]), -math.inf)
+            score = (said[range(i), s[:i]].sum() + here.max()).item()
+            if score > best[1]: best = [*s[:i], int(here.argmax())], score
+    return best
+
+def _avoiding(policy:Policy, rows:list[_Row], temperature:float):
+    "Write those rows anew that are what they were not to be."
+    again = []
+    for r in rows:
+        if _generation(policy, r).text not in r.avoid: continue
+        said = [r.tokens] + [s for x in r.avoid if (s := [*policy._tokens(x), policy.eos][:r.limit]) != r.tokens]
+        r.tokens, r.logprob = _leave(policy, r.prompt, said)
+        if r.tokens[-1] != policy.eos and len(r.tokens) < r.limit: again.append((r, _Row(r.prompt + r.tokens, r.limit - len(r.tokens), r.u[len(r.tokens):], tokens=[])))
+    if again: _decode(policy, [rest for _, rest in again], temperature)
+    for r, rest in again: r.tokens, r.logprob = r.tokens + rest.tokens, r.logprob + rest.logprob
+
+# %% ../nbs/09a_decoding.ipynb #c019
 def generate(policy:Policy,
              prompts:list[str], # any number, also none
              max_new_tokens:int=64, # limit per completion, eos included; does not bind constrained rows
@@ -110,24 +135,28 @@ def generate(policy:Policy,
              choices:list[list[str]|None]|None=None, # per prompt: the allowed completions, or None for free text
              batch_size:int=64, # rows decoded side by side, at most
              batch_tokens:int=4096, # and their prompts' tokens, padding included: larger batches fall out of the processor's cache
+             avoid:list[list[str]]|None=None # per prompt: completions that are not to be written, unless nothing else is allowed
             )->list[Generation]: # in the order of the prompts
     "Complete every prompt. Raises ValueError on a bad temperature, an empty list of choices, or more tokens than there is room for."
     if temperature < 0: raise ValueError(f'temperature {temperature}: must be 0 (greedy) or more')
     if not 0 < max_new_tokens <= policy.target_room: raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} (a quarter of the context, at most 256)')
-    choices = choices or [None]*len(prompts)
-    policy._remember(c for allowed in choices if allowed for c in allowed)
+    choices, avoid = choices or [None]*len(prompts), avoid or [()]*len(prompts)
+    choices = [c and ([x for x in c if x not in a] or c) for c, a in zip(choices, avoid, strict=True)]
+    policy._remember(c for allowed in [*choices, *avoid] if allowed for c in allowed)
     streams = [(seed,i) for i in range(len(prompts))] if isinstance(seed, int) else [(s,0) for s in seed]
     rows = [_row(policy, p, c, max_new_tokens, s) for p,c,s in zip(prompts, choices, streams, strict=True)]
+    for r, a in zip(rows, avoid): r.avoid = a
     by_length = sorted(rows, key=lambda r: len(r.prompt))
     was_training = policy.model.training
     policy.model.eval()
     try:
         with torch.no_grad():
             for batch in _batches(by_length, batch_size, batch_tokens): _decode(policy, batch, temperature)
+            _avoiding(policy, [r for r in rows if r.avoid and r.walk is None], temperature)
     finally: policy.model.train(was_training)
     return [_generation(policy, r) for r in rows]
 
-# %% ../nbs/09a_decoding.ipynb #c018
+# %% ../nbs/09a_decoding.ipynb #c020
 def _batches(rows, batch_size, batch_tokens): # rows sorted by length
     "Consecutive rows, within both limits."
     batch = []

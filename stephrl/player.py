@@ -93,6 +93,7 @@ def listed(self:Player, actions:list[str]):
 def observed(self:Player, observation:Observation, reward:float, terminated:bool, truncated:bool, info:dict):
     "Give the environment's answer to an `Act`. Our own step limit truncates, whatever the environment thinks."
     ep, act, subtask = self.episode, self.request, len(self.episode.subtasks) - 1
+    act.refused = not info.get('valid', True)
     extra = {k: v for k, v in info.items() if k in ('won',)}
     ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)), bool(info.get('valid', True)), subtask, act.done,
                          self.progress, self.progress, self.calls, extra))
@@ -113,6 +114,7 @@ def serve(agent:Agent, asks:list[Ask], # of any roles
     for i, a in enumerate(asks): groups.setdefault((id(agent.policy_for(a.role)), a.max_new_tokens), []).append(i)
     for (_, limit), rows in groups.items():
         kwargs = dict(choices=[choices[i] for i in rows]) if choices and any(choices[i] for i in rows) else {}
+        if any(asks[i].without for i in rows): kwargs['avoid'] = [asks[i].without for i in rows]
         if temperature: kwargs |= dict(temperature=temperature, seed=[seeds[i] for i in rows] if seeds else 0)
         policy = agent.policy_for(asks[rows[0]].role)
         for i, g in zip(rows, policy.generate([asks[i].prompt for i in rows], max_new_tokens=limit, **kwargs), strict=True): out[i] = g

@@ -221,10 +221,11 @@ def generate(self:Policy,
              seed:int|list[int]=0, # row i draws from stream (seed, i), or (seed[i], 0)
              choices:list[list[str]|None]|None=None, # per prompt: the allowed completions, or None for free text
              batch_size:int=64, # rows decoded side by side
+             avoid:list[list[str]]|None=None # per prompt: completions that are not to be written
             ): # list of `Generation`: text, prompt_tokens, completion_tokens, logprob
     "Complete every prompt; see `stephrl.decoding.generate`."
     from stephrl.decoding import generate
-    return generate(self, prompts, max_new_tokens, temperature, seed, choices, batch_size)
+    return generate(self, prompts, max_new_tokens, temperature, seed, choices, batch_size, avoid=avoid)
 
 # %% ../nbs/09_policy.ipynb #c030
 FORMAT = 1 # of a policy directory

@@ -71,6 +71,7 @@ class Config(Rows):
     rl: IQLConfig = field(default_factory=IQLConfig)
     rounds: int = 0                      # of online RL after that, each on `collect` more episodes of the agent as it has become; more can be added to a finished run
     step_limit: int = 50                 # actions an agent gets
+    careful: bool = False                # does the agent leave dead ends, and believe no subtask done by an action that was refused? See `stephrl.agents.StepHRL`
     decoding: str = 'free'               # in evaluation; 'valid': actions are picked from the environment's list
     parallel: int = 32                   # episodes at once
     eval_limit: int|None = None          # only so many episodes of each family, under the limit of actions above: quick, and no measurement
@@ -88,8 +89,8 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3,
-                          clone=TrainConfig(max_tokens=12_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3, vocabulary=True, searches=30, errands=60, careful=True,
+                          env_options=dict(plain_expert=True, straight_expert=True), clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=2_000_000, policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):
@@ -357,7 +358,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
             torch.manual_seed(c.seed)
             clone(policy, c.elsewhere(learn), replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
-            save_agent(folder, StepHRL(policy, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
+            save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)
 
 @patch
@@ -427,7 +428,7 @@ def improved(self:Run, before:Path, table, out:Path, folder:Path, name:str, on_l
     c, policy, was = self.config, load_agent(before).policy, load_agent(before).policy
     rl = replace(c.rl, seed=c.seed + seed, policy=replace(c.rl.policy, seed=c.seed + seed))
     critics, summary = offline_rl(policy, table, rl, out, on_log)
-    save_agent(folder, StepHRL(policy, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
+    save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
     return summary
 
 # %% ../nbs/16_train.ipynb #c036

@@ -77,6 +77,12 @@ def played(out, agents, config, panel, decoding):
     return results
 
 
+def careless(out, agent, config, panel):
+    "The clone without its care, see `stephrl.agents.StepHRL`: what is that worth?"
+    name, file = 'cloning, not careful', out/'played'/f'{panel.name}-free-careless.json'
+    return json.loads(file.read_text()) if file.exists() else evaluate(load_agent(agent, careful=False, name=name), panel, 'free', out=file, tasks=list(config.tasks), n_parallel=config.parallel, annotator=get_annotator(config.env))
+
+
 def growth(out, suite, name, agent):
     "How much the prompts of an agent grow in the episodes of a panel, see `stephrl.evaluate.prompt_growth`."
     return prompt_growth(read_episodes(episodes_path(played_file(out, suite, 'free', name))), load_agent(agent).policy)
@@ -113,6 +119,7 @@ def main():
     wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
     rows = [(suite, decoding, played(out, agents, config, load_suite(suite), decoding)) for suite, decoding in wanted]
     shown = [r for _, _, pair in rows for r in pair.values()]
+    if config.careful and (plan.panels[0], 'free') in wanted: shown.append(careless(out, agents['cloning'], config, load_suite(plan.panels[0])))
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
         command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,

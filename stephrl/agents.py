@@ -38,7 +38,10 @@ class Act:
     "One action in the environment."
     action: str
     done: bool = False              # the agent believes that this action finishes its subtask
+    careful: bool = False           # does it believe so only of an action that the environment understood?
     refused: bool = False           # the answer to it: did the environment not understand?
+    @property
+    def finishes(self)->bool: return self.done and not (self.careful and self.refused)
 
 @dataclass
 class Valid: "A question to the environment: which actions would be accepted now?"
@@ -160,10 +163,10 @@ def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
         for _ in range(self.max_subtask_steps):
             prompt = low_prompt(subtask, progress, observation)
             answer = yield self.ask('low', prompt, low_choices, low_action, tried.at(prompt) if tried else ())
-            act = Act(*(parse_low(answer.text) or (MALFORMED, False)))                 # a_t
+            act = Act(*(parse_low(answer.text) or (MALFORMED, False)), self.careful)   # a_t
             observation, ended = yield act                                             # o_(t+1)
             if tried: tried.wrote(answer.text, act.refused)
-            action, done = act.action, act.done and not (self.careful and act.refused)
+            action, done = act.action, act.finishes
             progress = yield from self.write_progress(subtask, progress, action, observation)
             yield Note(progress)                                                       # p_(t+1)
             if done or ended: break

@@ -124,6 +124,7 @@ SYSTEMS = {
     'react': System('ReAct: a chat model, not trained', asked, needs='STEPHRL_CHAT_MODEL'),
     'plain': System('STEP-HRL, cloning, the same episodes and nothing else', taught(StepHRL, step_rows)),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
+    'careful': System('STEP-HRL, cloning, careful: it leaves dead ends', lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
     'weighted': System('STEP-HRL, cloning + cloning of its own episodes, weighted by score', cloned_on_with(weighted_rows)),

@@ -115,16 +115,19 @@ def _leave(policy:Policy, prompt:list[int], avoid:list[list[int]], # token ids
             if score > best[1]: best = [*s[:i], int(here.argmax())], score
     return best
 
-def _avoiding(policy:Policy, rows:list[_Row], temperature:float):
-    "Write those rows anew that are what they were not to be."
-    again = []
-    for r in rows:
-        if _generation(policy, r).text not in r.avoid: continue
-        said = [r.tokens] + [s for x in r.avoid if (s := [*policy._tokens(x), policy.eos][:r.limit]) != r.tokens]
-        r.tokens, r.logprob = _leave(policy, r.prompt, said)
-        if r.tokens[-1] != policy.eos and len(r.tokens) < r.limit: again.append((r, _Row(r.prompt + r.tokens, r.limit - len(r.tokens), r.u[len(r.tokens):], tokens=[])))
-    if again: _decode(policy, [rest for _, rest in again], temperature)
-    for r, rest in again: r.tokens, r.logprob = r.tokens + rest.tokens, r.logprob + rest.logprob
+def _avoiding(policy:Policy, rows:list[_Row], temperature:float, tries:int=8):
+    "Write those rows anew that are what they were not to be; one text can be written in several ways, hence the tries."
+    said = [[s for x in r.avoid if (s := [*policy._tokens(x), policy.eos][:r.limit])] for r in rows]
+    for _ in range(tries):
+        todo, again = [k for k, r in enumerate(rows) if _generation(policy, r).text in r.avoid], []
+        if not todo: return
+        for k in todo:
+            r = rows[k]
+            if r.tokens not in said[k]: said[k].append(r.tokens)
+            r.tokens, r.logprob = _leave(policy, r.prompt, said[k])
+            if r.tokens[-1] != policy.eos and len(r.tokens) < r.limit: again.append((r, _Row(r.prompt + r.tokens, r.limit - len(r.tokens), r.u[len(r.tokens):], tokens=[])))
+        if again: _decode(policy, [rest for _, rest in again], temperature)
+        for r, rest in again: r.tokens, r.logprob = r.tokens + rest.tokens, r.logprob + rest.logprob
 
 # %% ../nbs/09a_decoding.ipynb #c019
 def generate(policy:Policy,

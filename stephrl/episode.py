@@ -61,7 +61,7 @@ class Subtask:
     start: int                    # first step
     end: int                      # one past the last step
     final_progress: str = ''      # p-hat_k, handed to the high-level policy
-    said_done: bool = False       # ended because the low-level policy said so
+    said_done: bool = False       # ended because the low-level policy said so, and was believed
     verified: bool|None = None    # does the completion predicate hold at its end? None: there is no predicate for this name
 
 @dataclass

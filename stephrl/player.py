@@ -98,7 +98,7 @@ def observed(self:Player, observation:Observation, reward:float, terminated:bool
     ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)), bool(info.get('valid', True)), subtask, act.done,
                          self.progress, self.progress, self.calls, extra))
     self.calls, self.observation = [], observation
-    if subtask >= 0: ep.subtasks[subtask].end, ep.subtasks[subtask].said_done = len(ep.steps), act.done
+    if subtask >= 0: ep.subtasks[subtask].end, ep.subtasks[subtask].said_done = len(ep.steps), act.finishes
     ep.terminated, ep.truncated = bool(terminated), not terminated and bool(truncated or len(ep.steps) >= ep.step_limit)
     self.ended = ep.terminated or ep.truncated
     self._send((observation, self.ended))

@@ -34,9 +34,10 @@ class ChatModel:
         text, used = (r.choices[0].message.content or '') if r.choices else '', r.usage
         return Generation(text, used.prompt_tokens if used else about_tokens(prompt), used.completion_tokens if used else about_tokens(text), None)
 
-    def generate(self, prompts:list[str], max_new_tokens:int=256, temperature:float=0., seed:int|list[int]=0, choices:list|None=None, batch_size:int=0)->list[Generation]:
+    def generate(self, prompts:list[str], max_new_tokens:int=256, temperature:float=0., seed:int|list[int]=0, choices:list|None=None, batch_size:int=0, avoid:list|None=None)->list[Generation]:
         "Answers in the order of the questions."
         if choices and any(choices): raise AgentError('a chat model cannot be held to a list of actions: use free decoding')
+        if avoid and any(avoid): raise AgentError('a chat model cannot be kept from an answer: use an agent that is not `careful`')
         seeds = seed if isinstance(seed, list) else [seed]*len(prompts)
         with ThreadPoolExecutor(self.parallel) as pool: return list(pool.map(lambda p, s: self.ask(p, max_new_tokens, temperature, s), prompts, seeds))
 

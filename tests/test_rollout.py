@@ -4,12 +4,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 from stephrl.agents import MALFORMED, Act, Agent, Ask, Begin, Flat, Note, RandomValid, StepHRL, Valid
+from stephrl.bc import clone
 from stephrl.decoding import Generation
 
 from stephrl.episode import Observation, from_dict, read_episodes, to_dict
 from stephrl.player import play
+from stephrl.policy import Policy
 from stephrl.prompts import low_prompt
 from stephrl.rollout import RolloutError, rollout
+from stephrl.training import TrainConfig
+from stephrl.transitions import subtask_end
 from hazards import Hazards
 
 HERE = Path(__file__).parent
@@ -51,6 +55,31 @@ def test_whatever_the_model_writes_the_record_is_whole(texts, cap, parallel, lim
             if s.action == MALFORMED: assert not s.valid and not s.done and '| done' not in low[1:] and '| continue' not in low
             assert s.action != 'None'
         assert all(g.final_progress == ep.steps[g.end-1].next_progress for g in ep.subtasks)
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=9), cap=st.integers(1, 5), limit=st.integers(1, 9))
+def test_a_careful_agent_believes_no_refused_action(texts, cap, limit):
+    for ep in rollout(StepHRL(Echo(*texts), careful=True, max_subtask_steps=cap), PANEL, 'hazards', step_limit=limit, progress=False):
+        for k, g in enumerate(ep.subtasks):
+            steps = ep.steps[g.start:g.end]
+            assert g.said_done == (steps[-1].done and steps[-1].valid)
+            assert not any(s.done and s.valid for s in steps[:-1])                   # what was believed ended it
+            if len(steps) == cap and not g.said_done and g.end < len(ep.steps): assert subtask_end(ep, k) == (0., False, True)
+            assert ep.steps[g.start].calls[0].prompt.count(f'Completed: {"; ".join(x.name for x in ep.subtasks[:k] if x.said_done) or "-"}') == 1
+
+
+def test_a_careful_agent_leaves_dead_ends():
+    said = dict(high=' walk', low=' go east | continue', progress=' Walked.')
+    met = rollout(StepHRL(Echo(said['high'], said['low'], said['progress']), max_subtask_steps=1), PANEL, 'hazards', step_limit=8, n_parallel=1, progress=False)
+    rows = [dict(role=c.role, prompt=c.prompt, target=said[c.role], task='t', kind='expert', episode='e') for e in met for s in e.steps for c in s.calls]
+    model = Policy.new([r[k] for r in rows for k in ('prompt', 'target')], 'smoke', seed=1)
+    clone(model, rows, TrainConfig(max_updates=40, lr=3e-3, precision='no'))           # it goes east, into the wall
+    refused = lambda ep: [(s.subtask, c.prompt, c.completion) for s in ep.steps for c in s.calls if c.role == 'low' and not s.valid]
+    def plays(careful, n): return rollout(StepHRL(model, careful=careful, max_new_tokens=20), PANEL, 'hazards', step_limit=12, n_parallel=n, progress=False)
+    assert all(len(set(refused(ep))) < len(refused(ep)) for ep in plays(False, 4))
+    for ep in plays(True, 4): assert len(set(refused(ep))) == len(refused(ep)) > 2
+    assert [[s.action for s in e.steps] for e in plays(True, 4)] == [[s.action for s in e.steps] for e in plays(True, 1)]     # alone as in company
 
 
 def test_cap_and_completed_subtasks():
@@ -157,7 +186,6 @@ def test_a_stopped_rollout_goes_on(tmp_path, sig):
 
 
 def test_a_file_made_otherwise_is_refused(tmp_path):
-    from stephrl.policy import Policy
     out, texts = tmp_path/'e.jsonl', [low_prompt('x', '', Observation('hall'))]*2
     a, b = (StepHRL(Policy.new(texts, 'smoke', seed=s), max_new_tokens=4) for s in (0, 1))
     run = lambda agent, **kw: rollout(agent, [('take-lamp', 0)], 'hazards', out=out, progress=False, **dict(step_limit=2) | kw)

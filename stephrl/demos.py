@@ -33,6 +33,7 @@ def play_expert(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
                  step_limit=env.step_limit or 0, seed=seed, final=observation, meta=dict(expert=expert_name(env)) | (dict(missteps=missteps) if missteps else {}))
     while not (ep.terminated or ep.truncated) and (action := expert.act(ep.final)) is not None:
         if draw.random() < missteps and (wrong := misstep(env, ep, expert, draw)): _say(env, ep, wrong, misstep=True)
+        if ep.terminated or ep.truncated: break                          # time goes on, whatever was said: a plant has grown
         _say(env, ep, action)
     return ep
 

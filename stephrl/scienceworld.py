@@ -17,6 +17,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, is_fatal_error
 from scienceworld.constants import ID2TASK, JAR_PATH
 from .env import EnvDied, EnvError, nearest
 from .episode import Observation
+from .garden import Gardener
 from .house import straight_path
 from .plain import plain_path
 
@@ -198,11 +199,13 @@ class ScienceWorld:
                  step_limit:int|None=50, # actions an episode may have; None: no limit
                  heap:str='512m', # Java's memory, for the first environment of a process
                  plain_expert:bool=False, # does the expert speak in plain words? See `stephrl.plain`
-                 straight_expert:bool=False # does it walk straight to rooms that it can know? See `stephrl.house`
+                 straight_expert:bool=False, # does it walk straight to rooms that it can know? See `stephrl.house`
+                 patient_expert:bool=False # does it grow plants in fewer pots and with longer waits? See `stephrl.garden`
                 ):
         if step_limit is not None and (isinstance(step_limit, bool) or not isinstance(step_limit, int) or step_limit < 1):
             raise ValueError(f'step_limit: expected a number of actions or None, found {step_limit!r}')
-        self.simplification, self.step_limit, self.heap, self.plain_expert, self.straight_expert = check_simplification(simplification), step_limit, heap, plain_expert, straight_expert
+        self.simplification, self.step_limit, self.heap = check_simplification(simplification), step_limit, heap
+        self.plain_expert, self.straight_expert, self.patient_expert = plain_expert, straight_expert, patient_expert
         self.jvm = self.sim = self._release = None
         self.playing = False
         self.connect()
@@ -371,17 +374,18 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     return plain_path(path, lambda action: call(spare.step, action), sight, is_valid)
 
 @patch
-def straight_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
-    "A gold path (in plain words, with `plain_expert`) with straight walks, where it reaches 100 with them, too. Same errors."
+def expert_path(self:ScienceWorld, task:str, variation:int)->list[str]:
+    "A gold path in the words of this environment's expert, with straight walks only where it reaches 100 with them, too. Same errors."
     path, call, spare = (self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation), self.jvm.call, self.jvm.spare
+    if not self.straight_expert: return path
     self.jvm.build(spare, task, variation, self.simplification, keep_table=True)
     new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook), call(spare.getTaskDescription))
     return new if call(spare.getScore) >= 1 else path
 
 @patch(as_prop=True)
-def expert_name(self:ScienceWorld)->str: return 'gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert
+def expert_name(self:ScienceWorld)->str: return 'gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert + ', patient'*self.patient_expert
 
 @patch
-def expert(self:ScienceWorld, task:str, variation:int, seed:int=0)->GoldExpert:
+def expert(self:ScienceWorld, task:str, variation:int, seed:int=0)->GoldExpert|Gardener:
     "An expert for this variation: a gold path, to be acted out from a fresh reset."
-    return GoldExpert((self.straight_gold_path if self.straight_expert else self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation))
+    return (Gardener if self.patient_expert else GoldExpert)(self.expert_path(task, variation))

@@ -4,7 +4,8 @@ from pathlib import Path
 import psutil, pytest
 from stephrl.env import EnvDied, EnvError, TextEnv
 from stephrl.scienceworld import SIMPLIFICATIONS, ScienceWorld
-from stephrl.demos import collect_demos, demonstrate
+from stephrl.annotate import annotate, get_annotator
+from stephrl.demos import collect_demos, demonstrate, play_expert
 from stephrl.episode import read_episodes
 
 @pytest.fixture(scope='module')
@@ -372,3 +373,11 @@ def test_a_settled_demonstration_wins_all_the_same(env):
             assert o.text == other.observation_after(t).text and o.look == other.observation_after(t).look, (task, variation, s.action)
         assert terminated and info['score'] == 100
     assert changed
+
+
+def test_a_patient_gardener_is_done_within_fifty_actions():
+    with ScienceWorld(plain_expert=True, straight_expert=True, patient_expert=True, step_limit=None) as env:
+        for task, variation in (('grow-fruit', 0), ('grow-fruit', 1), ('grow-plant', 0)):     # the second has to dig for soil
+            ep = annotate(play_expert(env, task, variation), get_annotator('scienceworld'))
+            assert (ep.score, {g.verified for g in ep.subtasks}) == (100, {True}) and len(ep.steps) <= 50
+            assert 'wait for the plants to grow' in {g.name for g in ep.subtasks} and not any(s.action == 'wait1' for s in ep.steps)

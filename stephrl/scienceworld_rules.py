@@ -6,7 +6,8 @@
 __all__ = ['FORMS', 'OTHER', 'SHOWN', 'Form', 'name_pattern', 'in_room', 'taken', 'vessel_taken', 'on_focus', 'focus_taken',
            'kind_found', 'stage_found', 'boxed', 'measured', 'melted', 'changed', 'heating', 'collected', 'cooling',
            'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought', 'soil_in', 'planted',
-           'seed_focus', 'watered', 'grown', 'bees_out', 'time_read', 'form_of', 'ScienceWorldRules']
+           'seed_focus', 'turned_on', 'turned_off', 'watered', 'grown', 'bees_out', 'time_read', 'form_of',
+           'ScienceWorldRules']
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c003
 import random, re
@@ -22,7 +23,7 @@ from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLA
 from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots,
     focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
     plant_focus_slots, plant_slots, power_slots, recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots,
-    take_slots, take_two_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
+    take_slots, take_two_slots, tap_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c004
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def planted(slots, steps, after): # the last pot was tried, and nothing is left 
     tried = [s.action for s in steps if verb(s.action) == 'm'][-1:]
     return bool(tried) and any(tried[0].endswith(p) for p in [slots['pots'].split(' the ')[-1].replace('the ', '')]) and not after.text.startswith('Ambiguous')
 def seed_focus(slots, steps, after): return focused(after) == slots['seed']
+def turned_on(slots, steps, after): return f'The {slots["device"]} is now activated' in after.text[:100]
+def turned_off(slots, steps, after): return f'The {slots["device"]} is now deactivated' in after.text[:100]
 def watered(slots, steps, after): return all(any(has_words(pot, s.action[:200]) for s in steps) for pot in re.split(', | and ', slots['pots'].replace('the ', '')))
 def grown(slots, steps, after): # one action may be ten moments
     moments = [10 if s.action == 'wait' else 1 for s in steps if verb(s.action) == 'w']
@@ -129,7 +132,9 @@ FORMS += [
     Form('fill the {pot} with soil', '[nlpu]*m', soil_slots, (ROUTE,), soil_in),
     Form('plant the {seed} in {pots} and focus on it', 'l?m#?f#?', plant_focus_slots, (PLANTED,), seed_focus),
     Form('plant the {seed} in {pots}', 'l?(m#*)+(?!f)', plant_slots, (PLANTED,), planted),
-    Form('water {pots}', 'l?a?(mo)+s?', water_slots, (WATERED,), watered),
+    Form('turn on the {device}', 'l?a', tap_slots, (), turned_on),
+    Form('water {pots}', 'l?(mo)+', water_slots, (WATERED,), watered),
+    Form('turn off the {device}', 's', tap_slots, (), turned_off),               # a patient gardener leaves it on
     Form('collect the {seed} in the {jar}', '(m#*)+l?e', seeds_slots, (), collected),
     Form('close the doors and open the bee hive', 'q+k', nothing, (), bees_out),
     Form('wait for the plants to grow', 'w+', nothing, (WAITED,), grown),

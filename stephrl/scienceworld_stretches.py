@@ -9,7 +9,7 @@ __all__ = ['VERBS', 'ROUND', 'PAINT', 'ALIVE', 'GROWS', 'VESSEL', 'verb', 'word_
            'wait_stage_slots', 'box_slots', 'sides', 'limit_slots', 'melts_slots', 'substance', 'heat_slots',
            'cool_slots', 'fill_slots', 'pot_of', 'watch_slots', 'paints_slots', 'mix_slots', 'recipe_slots', 'wires',
            'source', 'power_slots', 'conduct_slots', 'bring_slots', 'jar_slots', 'vessel_slots', 'soil_slots',
-           'plant_slots', 'plant_focus_slots', 'water_slots', 'seeds_slots', 'nothing', 'plane_slots',
+           'plant_slots', 'plant_focus_slots', 'tap_slots', 'water_slots', 'seeds_slots', 'nothing', 'plane_slots',
            'second_plane_slots']
 
 # %% ../nbs/07c_scienceworld_stretches.ipynb #c003
@@ -222,6 +222,8 @@ def plant_slots(s): # named after the pots that were tried: a seed may be missin
     return dict(seed=next((moved(o)[0] for _, _, o in s.acts('m') if moved(o)[0]), re.sub(' in .*', '', tried[0][1])), pots=the_list(m[2] for m in tried))
 
 def plant_focus_slots(s): return plant_slots(s) if focused(s.after()) else None
+
+def tap_slots(s): return dict(device='sink') if [a for _, a, _ in s.acts('as')] in (['activate sink'], ['deactivate sink']) and 'seed' in s.task().lower() else None
 
 def water_slots(s):
     pots = [m[1] for _, _, o in s.acts('o') if (m := re.search(r'into the (.+?)\.', o.text))]

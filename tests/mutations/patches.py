@@ -32,9 +32,9 @@ PATCHES = [
     (7, 'offline', 'length_normalised: bool = False', 'length_normalised: bool = True'),
     (7, 'offline', 'w, pairs.length if config.length_normalised else None)', 'w, pairs.length)'),
     # 8. every last action of a group is an end with reward 1
-    (8, 'transitions', "verified = last.done if ep.source == 'expert' else g.verified is True", 'verified = True'),
-    (8, 'transitions', "verified = last.done if ep.source == 'expert' else g.verified is True", 'verified = last.done'),
-    (8, 'transitions', 'terminated = last.done or reward == 1 or (at_end and ep.terminated)', 'terminated = True'),
+    (8, 'transitions', "verified = done if ep.source == 'expert' else g.verified is True", 'verified = True'),
+    (8, 'transitions', "verified = done if ep.source == 'expert' else g.verified is True", 'verified = done'),
+    (8, 'transitions', 'terminated = done or reward == 1 or (at_end and ep.terminated)', 'terminated = True'),
     (8, 'transitions', 'kw |= dict(truncated=True, next_prompt=', 'kw |= dict(terminated=True, next_prompt='),
     (8, 'iql', 'torch.where(terminated.bool(), 0., gamma**n.to(torch.float32)*next_value)', 'gamma**n.to(torch.float32)*next_value'),
     # 9. states from a parallel list: a missing note shifts them by one; a note is paid for what came before it

@@ -8,19 +8,22 @@ DIR holds json_2.1.1/train. Resumable: what lies in the folder is not done again
 rounded to bfloat16 first, as they are shipped, and these are measured, with free and with valid decoding: `tiny` on `unseen` (test
 variations) and `seen` (dev variations), `tiny-alfworld` on `generated` (floor plans that no published training game uses) and
 `genuine` (published training games of floor plans kept out of training). What the recipe ends with is shipped, cloning + RL, unless it
-is worse than the clone on training variations that are kept out of training. The clone of `tiny` is measured without its care, too.
+is worse than the clone on training variations that are kept out of training. The clone of `tiny` is measured without its care, too,
+and both agents on train variations that they have learnt from, which chooses nothing.
 """
 import argparse
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from numpy.random import default_rng
 from quick import machine, short, stage_times
 from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
 from stephrl.env import load_suite
 from stephrl.episode import read_episodes
-from stephrl.evaluate import episodes_path, evaluate, markdown, paired_difference, prompt_growth, save_json, table
+from stephrl.evaluate import episodes_path, evaluate, markdown, paired_difference, prompt_growth, save_json, summarise, table
+from stephrl.rollout import rollout
 from stephrl.train import Config, Run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
@@ -66,6 +69,17 @@ def not_met(suite, agents):
     "The episodes of a panel that none of the agents has met, not even its backbone in reading."
     panel, met = load_suite(suite), {tuple(i) for folder in agents.values() for i in load_agent(folder).train_ids}
     return replace(panel, episodes=[e for e in panel.episodes if tuple(e) not in met], gold=None)
+
+
+def by_heart(out, agents, config, n=4, seed=7):
+    "Results of the agents on train variations that all of them have learnt from, `n` of every family. They choose nothing. Seeded."
+    met, draw = set.intersection(*({tuple(i) for i in load_agent(folder).train_ids} for folder in agents.values())), default_rng(seed)
+    episodes = [(t, v) for t in config.tasks for v in draw.permutation(sorted(v for task, v in met if task == t))[:n].tolist()]
+    results = {}
+    for name, folder in agents.items():
+        file = out/'played'/f'by-heart-{AGENTS[name]}.episodes.jsonl'
+        results[name] = dict(agent=name, decoding='free') | summarise(rollout(load_agent(folder), episodes, config.env, n_parallel=config.parallel, out=file, split='train', annotator=get_annotator(config.env)))
+    return results
 
 
 def played(out, agents, config, panel, decoding):
@@ -117,6 +131,7 @@ def main():
     weak = [t for t, r in choice['cloning']['per_task'].items() if r['score'] < WEAK]
     gained = paired_difference(choice['cloning + RL'], choice['cloning'])
     best = 'cloning' if gained['ci95'][1] < 0 else 'cloning + RL'
+    heart = by_heart(out, agents, config) if config.env == 'scienceworld' else {}
     wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
     rows = [(suite, decoding, played(out, agents, config, load_suite(suite), decoding)) for suite, decoding in wanted]
     shown = [r for _, _, pair in rows for r in pair.values()]
@@ -124,7 +139,8 @@ def main():
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
         command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,
-        machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, gained_there=gained, rows=[short(r) for r in shown],
+        machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, gained_there=gained,
+        by_heart={n: short(r) for n, r in heart.items()}, by_heart_minus=paired_difference(heart['cloning + RL'], heart['cloning']) if heart else None, rows=[short(r) for r in shown],
         rl_minus_cloning=differences(rows, config.tasks), weak=dict(below=WEAK, families=weak, rl_minus_cloning=differences(rows, weak))))
     print(markdown(table(shown), index=False))
     if a.ship: print(rounded(agents[best], SHIPPED/a.preset, a.preset, a.preset), f'is the agent of {best}')

@@ -116,7 +116,7 @@ class RandomValid(Agent):
             actions = yield Valid()
             observation, ended = yield Act(lots.choice(sorted(actions)))
 
-# %% ../nbs/12_agents.ipynb #c021
+# %% ../nbs/12_agents.ipynb #c022
 MALFORMED = '(malformed)'  # the action or subtask that stands for a completion which could not be read
 
 class DeadEnds:
@@ -150,7 +150,7 @@ class StepHRL(Agent):
 
     def ask(self, role, prompt, choices=None, action=None, without=()): return Ask(role, prompt, self.max_new_tokens, choices, action, without)
 
-# %% ../nbs/12_agents.ipynb #c022
+# %% ../nbs/12_agents.ipynb #c023
 @patch
 def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
     "The loop of STEP-HRL for one episode (paper, section on the framework; `method` in the index)."
@@ -190,7 +190,7 @@ def oracle(self:StepHRL):
         self.annotator = get_annotator(self.env)
     return self.annotator
 
-# %% ../nbs/12_agents.ipynb #c038
+# %% ../nbs/12_agents.ipynb #c039
 def fit_prompt(policy, # whose context has to hold the prompt; without a known context everything fits
                head:str, history:list, observation:Observation, ask:str, window:int|None=None # as in `history_prompt`
               )->str:
@@ -224,7 +224,7 @@ class Flat(Agent):
             history.append((observation, action))
             observation, ended = yield Act(action)
 
-# %% ../nbs/12_agents.ipynb #c042
+# %% ../nbs/12_agents.ipynb #c043
 AGENTS = {}
 
 def register_agent(cls:type # subclass of Agent with its own `kind`
@@ -235,7 +235,7 @@ def register_agent(cls:type # subclass of Agent with its own `kind`
 
 for _cls in (StepHRL, Flat, RandomValid): register_agent(_cls)
 
-# %% ../nbs/12_agents.ipynb #c045
+# %% ../nbs/12_agents.ipynb #c046
 AGENT_FORMAT = 1          # raise when the directory's layout changes
 SHIPPED = Path(__file__).parent/'agents_data' if '__file__' in globals() else Path('../stephrl/agents_data')   # agents inside the package
 
@@ -275,7 +275,7 @@ def _swap(temp, path): # directories cannot replace each other in one step: the 
         raise
     shutil.rmtree(aside, ignore_errors=True)
 
-# %% ../nbs/12_agents.ipynb #c047
+# %% ../nbs/12_agents.ipynb #c048
 def shipped_agents()->list[str]:
     "Names of the agents inside the package."
     return sorted(p.parent.name for p in SHIPPED.glob('*/agent.json'))
@@ -304,7 +304,7 @@ def _load_critics(path, device):
     own = path/'policy'
     return dict(critics=CriticSet.load(path), critics_policy=Policy.load(own, device=device) if own.exists() else None)
 
-# %% ../nbs/12_agents.ipynb #c048
+# %% ../nbs/12_agents.ipynb #c049
 CARD = dict(kind=str, name=str, options=dict, policies=dict, critics=bool, train_ids=list)   # fields of agent.json
 
 def _read_card(path):

@@ -58,7 +58,7 @@ def taught(cls:type, rows_of:Callable, **options)->Callable: # what `System.make
     "Cloning of another kind of agent, with the run's budget and backbone."
     def make(run, folder):
         if not (folder/'agent').exists():
-            policy, env = run.backbone(), dict(env=run.config.env) if issubclass(cls, StepHRL) else {}
+            policy, env = run.backbone(), dict(env=run.config.env, careful=run.config.careful) if issubclass(cls, StepHRL) else {}
             rows = [r for e in episodes_to_learn(run) for r in rows_of(e, policy, **options)]
             cloned_on(run, folder, policy, rows, run.config.clone, lambda p: cls(p, train_ids=run.known_ids(), **options, **env), run.config.focus)
         return load_agent(folder/'agent')

@@ -27,7 +27,7 @@ def plain(action:str, # as the simulator's solution says it
     "The action in plain words."
     if action == 'look around': return None
     for pattern, new in RULES: action = re.sub(pattern, new, action)
-    if len(unknown := {*re.findall(r'\bunknown substance [A-Z]\b', seen)}) == 1: action = re.sub(r'\bunknown substance\b(?! [A-Z]\b)', unknown.pop(), action)
+    if len(unknown := {*re.findall(r'\bunknown substance [A-Z]\b', seen)}) == 1: action = re.sub(r'\bunknown substance\b(?! [A-Za-z]\b)', unknown.pop(), action)
     if m := re.fullmatch(r'(focus on|pick up) (.+)', action): return f'{m[1]} {_called(m[2], _names(seen))}'
     if m := re.fullmatch(r'move (.+) to (.+)', action): return f'move {_called(m[1], _names(seen))} to {m[2]}'
     return action

@@ -24,7 +24,7 @@ def subtask_end(ep:Episode, # annotated, or rolled out
     "How subtask `k` ended. `terminated` and `truncated` exclude each other, and one of them holds."
     g, last = ep.subtasks[k], ep.steps[ep.subtasks[k].end-1]
     at_end = g.end == len(ep.steps)
-    done = last.done and (last.valid or g.said_done)             # a careful agent does not believe it of an action that was refused
+    done = g.said_done                                           # said by the low level, and believed: a careful agent does not believe it of an action that was refused
     verified = done if ep.source == 'expert' else g.verified is True
     reward = float(verified and (done or at_end))
     terminated = done or reward == 1 or (at_end and ep.terminated)

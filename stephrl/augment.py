@@ -35,6 +35,8 @@ class Rows:
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
     errands: int = 0                     # things that are found and heated, per family that is about such; for all three
+    exercises: int = 0                   # questions to the notes per reading, lamp and thing that is mixed, with little else to read, see `stephrl.scienceworld_rules.ScienceWorldRules.exercises`
+    sightings: int = 0                   # per step of a search, something in sight that might have been looked for; for the low level, see `ScienceWorldRules.sightings`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
 
 def to_rows(episodes:list[Episode] # annotated
@@ -60,7 +62,7 @@ def augmented(self:Rows, episodes:list[Episode], # annotated
              )->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of every other kind."
     every, more = episodes + self.renamed(episodes), unsaid(words, episodes) if self.vocabulary else ()
-    kinds = self.wished, self.at_other_moments, self.with_other_numbers, self.come_out_differently, self.by_detours
+    kinds = self.wished, self.at_other_moments, self.with_other_numbers, self.exercised, self.come_out_differently, self.by_detours, self.sighted
     return to_rows(every) + self.named_anew(episodes) + self.drilled(every, more) + self.read_anew(every, more) + [row for kind in kinds for row in kind(every)]
 
 @patch
@@ -130,6 +132,22 @@ def with_other_numbers(self:Rows, episodes:list[Episode])->list[dict]: # rows
     return self.other_notes(episodes, other_numbers, self.numbers)
 
 # %% ../nbs/08b_augment.ipynb #c016
+@patch
+def exercised(self:Rows, episodes:list[Episode])->list[dict]: # rows
+    "What a note turns on, asked again, where the annotator sets exercises (`ScienceWorldRules.exercises`)."
+    def exercise(e, annotator, i): return annotator.exercises(e, i)
+    return self.other_notes(episodes, exercise, self.exercises)
+
+@patch
+def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
+    "Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`): the low level's subtask is done, and paid."
+    annotator, out = get_annotator(self.env), []
+    for i in range(self.sightings):
+        for e in episodes:
+            row = {r['t']: r for r in transitions(e) if r['role'] == 'low'}
+            out += [row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p, target=target, reward=1., n=1, next_prompt='', terminated=True, truncated=False) for t, p, target in annotator.sightings(e, i)]
+    return out
+
 @patch
 def told(self:Rows, name:str, episodes:list[Episode])->list[tuple[int, Episode]]: # (number of the copy, what might have been)
     "What an annotator can tell beyond what happened, by its method and the setting of one name."

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'SYSTEMS', 'System', 'episodes_to_learn', 'cloned_on', 'step_rows', 'taught', 'cloned_on_with', 'won_rows',
-           'weighted_rows', 'told_returns', 'one_model_per_role', 'asked', 'unevenness', 'minus', 'compare',
-           'comparison_table']
+           'weighted_rows', 'erased', 'notes_erased', 'told_returns', 'one_model_per_role', 'asked', 'unevenness',
+           'minus', 'compare', 'comparison_table']
 
 # %% ../nbs/16a_compare.ipynb #c003
-import json, os
+import json, os, re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -87,6 +87,17 @@ def weighted_rows(run:Run)->list[dict]:
     return [r for e in run.played() for r in run.own_rows([e]) if draw.random() < e.score/100]
 
 # %% ../nbs/16a_compare.ipynb #c009
+def erased(prompt:str)->str:
+    "A prompt with nothing in the place of its note."
+    return re.sub(r'(?m)^Progress: .*$', 'Progress: -', prompt)
+
+def notes_erased(run:Run, folder:Path):
+    "All rows that STEP-HRL's clone has learnt from, without their notes, and without those that teach to write them."
+    if not (folder/'agent').exists():
+        c, rows = run.config, [r | dict(prompt=erased(r['prompt'])) for r in run.config.elsewhere(run.tables()[0]) if r['role'] != 'progress']
+        cloned_on(run, folder, run.backbone(), rows, c.clone, lambda p: NoNotes(p, careful=c.careful, env=c.env, train_ids=run.known_ids()), c.focus)
+    return load_agent(folder/'agent')
+
 def told_returns(run:Run, folder:Path):
     "Demonstrations and its own episodes of every score, each with its score in front."
     if not (folder/'agent').exists():
@@ -123,6 +134,7 @@ SYSTEMS = {
     'return': System(f'no hierarchy, the last {WINDOW} steps, told the score', told_returns),
     'react': System('ReAct: a chat model, not trained', asked, needs='STEPHRL_CHAT_MODEL'),
     'plain': System('STEP-HRL, cloning, the same episodes and nothing else', taught(StepHRL, step_rows)),
+    'erased': System('hierarchy, no notes: the rows of the next line, with their notes erased', notes_erased),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
     'careful': System('STEP-HRL, cloning, careful: it leaves dead ends', lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),

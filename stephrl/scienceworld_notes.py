@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EVENTS', 'ROUTE', 'CHECKED', 'ADDED', 'PLANTED', 'WATERED', 'READING', 'WAITED', 'CONNECTIONS', 'BROKEN', 'LEFT',
            'room_of', 'has_words', 'sees', 'holds', 'focused', 'moved', 'state_of', 'content_of', 'event', 'compared',
-           'in_view', 'Memory', 'recall', 'bracket', 'left', 'note', 'sentence']
+           'in_view', 'Memory', 'parts_of', 'recall', 'bracket', 'left', 'note', 'sentence']
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c003
 import re
@@ -103,9 +103,9 @@ def compared(number:str, # a reading
     return f'{said}: {_clip(slots[side], 4)}' if side in slots else said
 
 def in_view(slots:dict, obs:Observation)->str:
-    "What the room shows of the subtask's lamp or pot; '' when they are not seen."
+    "What the room shows of the subtask's lamp or pot, and what follows from a lamp, 'the red light bulb is on: blue box'; '' when they are not seen."
     lamp, pot = slots.get('lamp', ''), slots.get('pot', '')
-    if state_of(obs, lamp): return f'the {lamp} is {state_of(obs, lamp)}'
+    if state := state_of(obs, lamp): return f'the {lamp} is {state}' + (f': {_clip(slots[state], 4)}' if state in slots else '')
     return f'the {pot} holds {content_of(obs, pot)}' if {'change', 'limit'} & set(slots) and content_of(obs, pot) else ''
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c018
@@ -124,6 +124,10 @@ def _checked(slots, action, obs):
     m = re.match(r'open (?!door)(.{1,40})', action)
     return f'{room_of(obs)}/{m[1]}' if m and 'now open' in obs.text[:200] and room_of(obs) else room_of(obs)
 
+def parts_of(things:str)->list[str]:
+    "Of 'soap, water and salt', the three."
+    return re.split(', | and ', things) if things else []
+
 def _into(place): # memory item: what was moved or poured into a place of the subtask's name
     def item(slots, action, obs):
         thing, to = moved(obs)
@@ -133,10 +137,11 @@ def _into(place): # memory item: what was moved or poured into a place of the su
     return item
 
 def _added(slots, action, obs):
-    "What was moved or poured into the bowl; water, where a sink was turned on and the room shows some in the bowl."
-    if 'sink is now activated' not in obs.text[:200]: return _into('bowl')(slots, action, obs)
-    holds = re.search(rf'{re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)', obs.look[:6000]) if slots.get('bowl') else None
-    return 'water' if holds and has_words('water', holds[1]) else ''
+    "Of the things to be mixed, those that the bowl is seen to hold, if it is the only one of its name; and what was just moved or poured into it."
+    bowls = re.findall(rf'(?<![\w-]){re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)', obs.look[:6000] + obs.inventory[:2000]) if slots.get('bowl') else []
+    inside = {re.sub('^(a substance called|an?|some) ', '', x.strip()) for x in bowls[0].split(',')} if len(bowls) == 1 else set()
+    put = _into('bowl')(slots, action, obs)
+    return ', '.join(filter(None, [*(x for x in parts_of(slots.get('things', '')) if x in inside and x != put), put]))
 
 def _watered(slots, action, obs):
     m = re.search(r'contents of the .{1,60}? into the (.{1,60}?)\.', obs.text[:200])
@@ -169,12 +174,13 @@ def recall(memory:Memory, previous:str, new:str='' # the item to add
     m = re.search(rf'\[{memory.label}: ([^\]]{{0,400}})\]', previous[:2000])
     if memory.keep == 'last': return [x for x in (new or (m[1] if m else ''),) if x]
     items = [x for x in (m[1].split(', ') if m else []) if x.strip()]
-    new = capped(re.sub(r'[,\[\]]', ' ', new), 16)
     if memory.keep == 'count':
         n = int(items[0]) if items and re.fullmatch(r'\d{1,6}', items[0]) else 0
         return [str(n + 1)] if new else [str(n)] if n else []
-    known = dict(set=items, run=items[-1:]).get(memory.keep, [])
-    return items + [new] if new and new not in known else items
+    for x in new.split(', ') if memory.of else [new]:                      # of a list, several may be news
+        x, known = capped(re.sub(r'[,\[\]]', ' ', x), 16), dict(set=items, run=items[-1:]).get(memory.keep, [])
+        items = items + [x] if x and x not in known else items
+    return items
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c027
 def bracket(memory:Memory, items:list[str], tokens:int # at most so many
@@ -189,7 +195,7 @@ LEFT = Memory('Left', lambda slots, action, obs: '', 'all') # nothing is added t
 def left(memory:Memory, slots:dict, items:list[str] # what the bracket holds
         )->list[str]: # ['nothing'] when all is there; [] where the subtask lists nothing, and before anything was added
     "The things of the subtask's name that a bracket does not hold."
-    named = re.split(', | and ', slots.get(memory.of, '')) if memory.of and items else []
+    named = parts_of(slots.get(memory.of, '')) if items else []
     return [x for x in named if x not in items] or ['nothing']*bool(named)
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c033

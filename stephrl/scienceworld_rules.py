@@ -7,7 +7,7 @@ __all__ = ['FORMS', 'OTHER', 'SHOWN', 'Form', 'name_pattern', 'in_room', 'taken'
            'kind_found', 'stage_found', 'boxed', 'measured', 'melted', 'changed', 'heating', 'collected', 'cooling',
            'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought', 'soil_in', 'planted',
            'seed_focus', 'turned_on', 'turned_off', 'watered', 'grown', 'bees_out', 'time_read', 'form_of',
-           'ScienceWorldRules']
+           'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture']
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c003
 import random, re
@@ -17,11 +17,12 @@ from typing import Callable
 from fastcore.basics import patch
 from .annotate import annotate
 from .episode import Episode, Observation, Step, Subtask
-from .rename import mapped
-from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, room_of, sees,
+from .prompts import low_prompt, low_target, progress_prompt, progress_target
+from .rename import mapped, things
+from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, parts_of, room_of, sees,
     state_of)
 from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots,
-    focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
+    focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, listed, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
     plant_focus_slots, plant_slots, power_slots, recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots,
     take_slots, take_two_slots, tap_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
 
@@ -77,7 +78,9 @@ def paints_seen(slots, steps, after): return all(sees(after, slots[k]) for k in 
 def mixed(slots, steps, after): return 'mix to produce' in after.text[:200]
 def recipe_read(slots, steps, after): return 'recipe reads' in after.text[:40]
 def is_on(slots, steps, after): return state_of(after, slots['lamp']) == 'on'
-def tested(slots, steps, after): return verb(steps[-1].action) == 'l' and state_of(after, slots['lamp']) != ''
+def tested(slots, steps, after): # wired up, and then seen
+    wired, waited = (sum(verb(s.action) == v and s.valid for s in steps) for v in 'cw')
+    return wired > 4 and waited > 1 and verb(steps[-1].action) in 'lw' and state_of(after, slots['lamp']) != ''
 def brought(slots, steps, after): return in_room(slots, steps, after) and moved(after)[1] == slots['room'] and slots['things'].endswith(moved(after)[0])
 def soil_in(slots, steps, after): return moved(after) == ('soil', slots['pot'])
 def planted(slots, steps, after): # the last pot was tried, and nothing is left to choose
@@ -116,7 +119,7 @@ FORMS = [
     Form('mix {things} in the {bowl}', '[^frx]*x', mix_slots, (ADDED, CHECKED), mixed),
     # wiring
     Form('bring {things} to the {room}', 'p*n*d+', bring_slots, (ROUTE,), brought),
-    Form('test the {thing} with the {source}, the {lamp}, {wires}', 'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
+    Form('test the {thing} with the {source}, the {lamp}, {wires}, on: {on}, off: {off}', 'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
 ]
 
@@ -209,3 +212,60 @@ def outcomes(self:ScienceWorldRules, episode:Episode, # annotated; it is not cha
     tail[0] = replace(tail[0], observation=replace(tail[0].observation, text=SHOWN.sub(str(now), after.text)))
     copy = replace(copy, description=episode.description, steps=steps[:t+1] + tail[:-1], final=tail[-1].observation, subtasks=[])
     return [annotate(copy, self)]
+
+# %% ../nbs/07d_scienceworld_rules.ipynb #c033
+def other_reading(slots:dict, name:str, s:Step, after:Observation, draw:random.Random)->tuple|None: # (subtask, note, action, observation)
+    "Had the limit and the thermometer shown other numbers."
+    if not SHOWN.search(after.text) or not {'limit', 'above', 'below'} <= set(slots): return None
+    limit = draw.choice((50*draw.randint(-1, 4), draw.randint(-100, 300)))
+    now = limit + draw.choice((-1, 1))*draw.randint(0, draw.choice((9, 60, 300)))
+    return name.replace(f'above {slots["limit"]} degrees', f'above {limit}.0 degrees'), s.progress, s.action, Observation(SHOWN.sub(str(now), after.text))
+
+def other_lamps(slots:dict, name:str, s:Step, after:Observation, draw:random.Random)->tuple|None:
+    "Had other lamps been on."
+    if not slots.get('lamp') or not state_of(after, slots['lamp']): return None
+    first, *lines = re.sub(r'(?<=, which is )(on|off)\b', lambda m: draw.choice(('on', 'off')), after.look).split('\n')
+    shown = lines if draw.random() < .3 else [l for l in lines if ', which is o' in l]
+    return name, s.progress, s.action, Observation(after.text, '\n'.join([first, *shown]))
+
+def other_mixture(slots:dict, name:str, s:Step, after:Observation, draw:random.Random, pool:list[str])->tuple|None:
+    "Had other things been mixed, and others of them been in the bowl."
+    bowl, put = slots.get('bowl', ''), ADDED.item(slots, s.action, after)
+    if not (bowl and put and slots.get('things') and len(pool) > 4): return None
+    some = draw.sample(pool, draw.choice((2, 3, 3, 4)))
+    inside = draw.sample(some, draw.randint(0, len(some) - 1))
+    x, here = draw.choice([p for p in some if p not in inside]), room_of(after)
+    lists = f' [Added: {", ".join(inside)}] [Left: {", ".join(p for p in some if p not in inside)}]'*bool(inside) + f' [Checked: {here}]'
+    look = lambda held: f'This room is called the {here}. In it, you see: \n\ta {bowl} (containing {", ".join(held) or "nothing"})'
+    name = f'mix {listed(some)} in the {bowl}'
+    if draw.random() < .4: return name, f'Agent is in the {here}.{lists}', f'pick up {x}', Observation(f'You move the {x} to the inventory.', look(inside))
+    return name, f'Agent is in the {here} and has taken the {x}.{lists}', f'move {x} to {bowl}', Observation(f'You move the {x} to the {bowl}.', look([*inside, x]))
+
+# %% ../nbs/07d_scienceworld_rules.ipynb #c034
+@patch
+def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
+              seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
+    "What the notes of its readings, lamps and mixtures would have been had those been others."
+    draw, out = random.Random(f'exercise/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
+    pool = sorted(set().union(*(things(s.observation.look[:6000]) for s in episode.steps)))
+    for t, s in enumerate(episode.steps):
+        name, after = episode.subtask_of(t).name, episode.observation_after(t)
+        slots = form_of(name)[1]
+        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool)):
+            if asked: out.append((t, progress_prompt(*asked), progress_target(self.update(*asked))))
+    return out
+
+# %% ../nbs/07d_scienceworld_rules.ipynb #c038
+@patch
+def sightings(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
+              seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the low level
+    "Steps of its searches, had something else been looked for that is in sight."
+    draw, out = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
+    for t, s in enumerate(episode.steps):
+        form, slots = form_of(episode.subtask_of(t).name)
+        if not (form and form.memories == (CHECKED,) and form.template.startswith('find {what}')): continue
+        seen = [x for x in sorted(things(s.observation.look[:6000])) if x not in ('agent', 'air') and len(re.findall(rf'(?<![\w-]){re.escape(x)}(?![\w-])', s.observation.look)) == 1]
+        if not seen: continue
+        x = draw.choice(seen)
+        out.append((t, low_prompt(f'find the {x} and focus on it', s.progress, s.observation), low_target(f'focus on {x}', True)))
+    return out

@@ -147,7 +147,7 @@ def check(self:Config)->Config: # itself
     "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
     check_limits(self)
     env_class(self.env), get_annotator(self.env)
-    for name in ('outcomes', 'detours'):
+    for name in ('outcomes', 'detours', 'exercises', 'sightings'):
         if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
     for name in PLAYS:
         if getattr(self, name) and self.env != 'scienceworld': raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
@@ -306,7 +306,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            rows = c.augmented(learn, self.known_words() if c.vocabulary else ()) + [r for e in looked_for for r in transitions(e) if r['role'] != 'high' or e.source == 'errand']     # what is only looked for, nobody wants
+            rows = c.augmented(learn, self.known_words() if c.vocabulary else ()) + c.sighted(looked_for) + [r for e in looked_for for r in transitions(e) if r['role'] != 'high' or e.source == 'errand']     # what is only looked for, nobody wants
             for rows, file in zip((c.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 

@@ -67,8 +67,9 @@ def test_gold_names_lead_back_to_their_form():
 def test_gold_cuts_are_verified_and_not_before():
     late = [(ep.task, g.name) for ep in gold for g in ep.subtasks[:-1] if g.verified is False]
     assert late == []
+    last = lambda ep, g: g.end - 1 - (ep.steps[g.end-1].action == 'look around')         # a look at a room that is described adds nothing
     early = [(ep.task, g.name) for ep in gold for g in ep.subtasks if g.end - g.start > 1 and 'watch' not in g.name
-             and rules.completed(g.name, ep.steps[g.start:g.end-1], ep.steps[g.end-1].observation)]
+             and rules.completed(g.name, ep.steps[g.start:last(ep, g)], ep.steps[last(ep, g)].observation)]
     assert early == []
 
 def test_notes_start_empty_and_are_functions_of_what_is_read():

@@ -381,3 +381,15 @@ def test_a_patient_gardener_is_done_within_fifty_actions():
             ep = annotate(play_expert(env, task, variation), get_annotator('scienceworld'))
             assert (ep.score, {g.verified for g in ep.subtasks}) == (100, {True}) and len(ep.steps) <= 50
             assert 'wait for the plants to grow' in {g.name for g in ep.subtasks} and not any(s.action == 'wait1' for s in ep.steps)
+
+def test_plain_words_are_those_of_the_answers():
+    with ScienceWorld(plain_expert=True, straight_expert=True, step_limit=None) as env:
+        plays = {t: annotate(play_expert(env, t, v), get_annotator('scienceworld')) for t, v in (('power-component-renewable-vs-nonrenewable-energy', 0), ('chemistry-mix-paint-tertiary-color', 0), ('identify-life-stages-2', 2), ('test-conductivity', 10))}
+    said = {t: [s.action for s in ep.steps] for t, ep in plays.items()}
+    assert all(ep.score == 100 and all(g.verified for g in ep.subtasks) for ep in plays.values())
+    assert 'drop solar panel' in said['power-component-renewable-vs-nonrenewable-energy'] and not [a for a in said['power-component-renewable-vs-nonrenewable-energy'] if 'generator' in a or 'component' in a]
+    paint = said['chemistry-mix-paint-tertiary-color']
+    assert len(paint) < 15 and paint[:2] == ['open door to art studio', 'go to art studio'] and 'pour jug in jug' not in paint     # 26 before
+    assert any(re.fullmatch('focus on avocado tree in the adult stage', a) for a in said['identify-life-stages-2'])
+    tested = plays['test-conductivity'].subtasks
+    assert re.search(r'is (on|off): (red|green) box', tested[-2].final_progress)[2] in tested[-1].name                               # the verdict is handed on

@@ -17,7 +17,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, is_fatal_error
 from scienceworld.constants import ID2TASK, JAR_PATH
 from .env import EnvDied, EnvError, nearest
 from .episode import Observation
-from .garden import Gardener
+from .garden import Gardener, unhurried
 from .house import straight_path
 from .plain import plain_path
 
@@ -200,7 +200,7 @@ class ScienceWorld:
                  heap:str='512m', # Java's memory, for the first environment of a process
                  plain_expert:bool=False, # does the expert speak in plain words? See `stephrl.plain`
                  straight_expert:bool=False, # does it walk straight to rooms that it can know? See `stephrl.house`
-                 patient_expert:bool=False # does it grow plants in fewer pots and with longer waits? See `stephrl.garden`
+                 patient_expert:bool=False # does it grow plants in fewer pots, and look at what it heats only every ten moments? See `stephrl.garden`
                 ):
         if step_limit is not None and (isinstance(step_limit, bool) or not isinstance(step_limit, int) or step_limit < 1):
             raise ValueError(f'step_limit: expected a number of actions or None, found {step_limit!r}')
@@ -381,12 +381,18 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
 
 @patch
 def expert_path(self:ScienceWorld, task:str, variation:int)->list[str]:
-    "A gold path in the words of this environment's expert, with straight walks only where it reaches 100 with them, too. Same errors."
+    "A gold path in the words of this environment's expert; with straight walks, and with pots that are not watched all the time, only where it reaches 100 so, too. Same errors."
     path, call, spare = (self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation), self.jvm.call, self.jvm.spare
-    if not self.straight_expert: return path
-    self.jvm.build(spare, task, variation, self.simplification, keep_table=True)
-    new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook), call(spare.getTaskDescription))
-    return new if call(spare.getScore) >= 1 else path
+    again = lambda: self.jvm.build(spare, task, variation, self.simplification, keep_table=True)
+    if self.straight_expert:
+        again()
+        new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook), call(spare.getTaskDescription))
+        if call(spare.getScore) >= 1: path = new
+    if self.patient_expert and (new := unhurried(path)) != path:
+        again()
+        for action in new: call(spare.step, action)
+        if call(spare.getScore) >= 1: path = new
+    return path
 
 @patch(as_prop=True)
 def expert_name(self:ScienceWorld)->str: return 'gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert + ', patient'*self.patient_expert

@@ -112,7 +112,7 @@ FORMS = [
     Form('focus on the {thing}', 'l?f#?', focus_slots, (), on_focus),
     # measuring
     Form('measure if the {thing} in the {room} is above {limit} degrees, above: {above}, below: {below}', '[nl]*u', limit_slots, (ROUTE, READING), measured),
-    Form('measure if the {thing} in the {pot} melts above {limit} degrees, above: {above}, below: {below}', '[eu]+', melts_slots, (READING,), melted),
+    Form('measure if the {thing} in the {pot} melts above {limit} degrees, above: {above}, below: {below}', '[eu][euw]*', melts_slots, (READING,), melted),
     # mixing
     Form('find the {a} and the {b}', '[nl]*n(?=l*o)', paints_slots, (CHECKED,), paints_seen),
     Form('read the recipe in the {room}', '[nl]*pr', recipe_slots, (ROUTE,), recipe_read),

@@ -393,3 +393,10 @@ def test_plain_words_are_those_of_the_answers():
     assert any(re.fullmatch('focus on avocado tree in the adult stage', a) for a in said['identify-life-stages-2'])
     tested = plays['test-conductivity'].subtasks
     assert re.search(r'is (on|off): (red|green) box', tested[-2].final_progress)[2] in tested[-1].name                               # the verdict is handed on
+
+def test_a_patient_expert_does_not_watch_pots():
+    with ScienceWorld(plain_expert=True, straight_expert=True, patient_expert=True, step_limit=None) as env:
+        boiled, mercury = (annotate(play_expert(env, t, v), get_annotator('scienceworld')) for t, v in (('boil', 0), ('measure-melting-point-known-substance', 12)))
+    assert boiled.score == mercury.score == 100 and len(boiled.steps) < 25 and len(mercury.steps) <= 30                    # 33 and 71 before
+    assert boiled.subtasks[-1].verified and 'take the next step' not in {g.name for ep in (boiled, mercury) for g in ep.subtasks}
+    assert re.search(r'above -?\d+\.0\? -?\d+, below: (\w+ box)', mercury.steps[-2].next_progress)[1] in mercury.steps[-1].action

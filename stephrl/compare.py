@@ -179,7 +179,7 @@ def compare(config:Config, # decides data, backbone, budget, panel
         if not file.exists():
             evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed, n_parallel=config.parallel, annotator=get_annotator(config.env))
         rows[name] = json.loads(file.read_text()) | dict(about=system.about, unevenness=unevenness(read_episodes(episodes_path(file))))
-    result = dict(command=f'stephrl compare --config {config.preset}' + f' --systems {",".join(names)}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
+    result = dict(command=f'stephrl compare --config {config.preset}' + f' --systems {",".join(names or [])}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
                   rows=rows, minus_plain=minus(rows, 'plain'), minus_cloning=minus(rows, 'cloning'))
     save_json(out/'comparison.json', result)
     say('\n' + markdown(comparison_table(result), index=False))

@@ -145,7 +145,7 @@ def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
     for i in range(self.sightings):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'low'}
-            out += [row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p, target=target, reward=1., n=1, next_prompt='', terminated=True, truncated=False) for t, p, target in annotator.sightings(e, i)]
+            out += [row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p, target=target, reward=1., n=1, next_prompt='', terminated=True, truncated=False) for t, p, target in annotator.sightings(e, i) if t in row]     # a misstep is no row
     return out
 
 @patch

@@ -5,7 +5,8 @@
 
 `stephrl compare`, short enough to be kept; tutorials/04_why_local_progress.ipynb draws it.
 Resumable: what lies in the folder is not done again. One process for one thread: systems can be shared among processes that work in one
-folder (`stephrl compare --systems ...`), once the run in FOLDER/step-hrl has its clone; this command then finds them all.
+folder (`stephrl compare --systems ...`) once all that they start from is there, the clone and what it has played: after `stephrl compare --systems rl`.
+This command then finds them all.
 """
 import argparse
 from pathlib import Path

@@ -108,12 +108,12 @@ def read_anew(self:Rows, episodes:list[Episode], more:tuple=())->list[dict]: # r
 # %% ../nbs/08b_augment.ipynb #c014
 @patch
 def other_notes(self:Rows, episodes:list[Episode], ask, times:int)->list[dict]: # rows
-    "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives."
+    "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives. What came next is not what would have come: they are `imagined`."
     annotator, out = get_annotator(self.env), []
     for i in range(times):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
-            out += [row[t] | dict(episode=f'{row[t]["episode"]}/{ask.__name__}{i}', prompt=p, target=target) for t, p, target in ask(e, annotator, i) if t in row]
+            out += [row[t] | dict(episode=f'{row[t]["episode"]}/{ask.__name__}{i}', prompt=p, target=target, kind='imagined') for t, p, target in ask(e, annotator, i) if t in row]
     return out
 
 @patch
@@ -167,11 +167,13 @@ def by_detours(self:Rows, episodes:list[Episode])->list[dict]: # rows
 
 # %% ../nbs/08b_augment.ipynb #c023
 @patch
-def recasted(self:Rows, rows:list[dict])->list[dict]:
+def recasted(self:Rows, rows:list[dict],
+             played:bool=False # are they of an agent's own plays, where nothing may change places that has been seen to stand somewhere?
+            )->list[dict]:
     "The rows, a share of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
     draw = random.Random(self.seed)
     def other(r):
-        moved = rearranged(r, self.seed) or r                     # all, for what is left stands in one place in the plays, and could be learnt by that
+        moved = not played and rearranged(r, self.seed) or r                     # all, for what is left stands in one place in the plays, and could be learnt by that
         return moved if r['role'] == 'high' else recast(moved, self.seed)
     return [other(r) if draw.random() < self.recast else r for r in rows]
 

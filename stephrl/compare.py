@@ -167,6 +167,7 @@ def compare(config:Config, # decides data, backbone, budget, panel
     if names == []: raise ValueError(f'no system is named; there are {", ".join(SYSTEMS)}')
     for n in names or []:
         if n not in SYSTEMS: raise ValueError(f'there is no system {n!r}.{nearest(n, SYSTEMS)}')
+    if config.clone.max_tokens is None: raise ValueError('clone.max_tokens: all systems get the same number of tokens; give one')
     out, rows = Path(out), {}
     run = Run(config, out/'step-hrl')
     run.demonstrations(), run.annotated(), run.tables(), run.cloned()
@@ -179,7 +180,7 @@ def compare(config:Config, # decides data, backbone, budget, panel
         if not file.exists():
             evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed, n_parallel=config.parallel, annotator=get_annotator(config.env))
         rows[name] = json.loads(file.read_text()) | dict(about=system.about, unevenness=unevenness(read_episodes(episodes_path(file))))
-    result = dict(command=f'stephrl compare --config {config.preset}' + f' --systems {",".join(names or [])}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
+    result = dict(command=config.command('compare') + f' --systems {",".join(names or [])}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
                   rows=rows, minus_plain=minus(rows, 'plain'), minus_cloning=minus(rows, 'cloning'))
     save_json(out/'comparison.json', result)
     say('\n' + markdown(comparison_table(result), index=False))

@@ -16,8 +16,7 @@ import numpy as np, pandas as pd
 from .agents import MALFORMED, Agent
 from .env import Suite, env_class, load_suite
 from .episode import Episode, read_episodes
-from .prompts import about_tokens, flat_header, history_lines, observation_fields
-from .transitions import transitions
+from .prompts import about_tokens, flat_header, history_lines, low_prompt, observation_fields, progress_prompt
 from .rollout import describe_env, fingerprint, rollout
 
 # %% ../nbs/14_evaluate.ipynb #c006
@@ -275,7 +274,8 @@ def prompt_growth(episodes:list[Episode], # rollouts of the agent, or annotated 
 
 def _read(ep, role, count): # prompt tokens of the calls of a role
     if any(s.calls for s in ep.steps): return [c.prompt_tokens for s in ep.steps for c in s.calls if c.role == role]
-    return [count(r['prompt']) for r in transitions(ep) if r['role'] == role] if ep.subtasks else []
+    prompt = dict(low=lambda t, s: low_prompt(ep.subtask_of(t).name, s.progress, s.observation), progress=lambda t, s: progress_prompt(ep.subtask_of(t).name, s.progress, s.action, ep.observation_after(t)))[role]
+    return [count(prompt(t, s)) for t, s in enumerate(ep.steps)] if ep.subtasks else []
 
 def _growth(mine, full, draws): # slopes, and their intervals over whole episodes
     sums = [_sums(mine), _sums(full)]

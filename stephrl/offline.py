@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IQLConfig', 'RoleData', 'role_data', 'mix_rows', 'role_losses', 'train_critics', 'row_weights', 'Distance',
-           'weighted_loss', 'LiveCritics', 'offline_rl']
+           'weighted_loss', 'LiveCritics', 'decides', 'offline_rl']
 
 # %% ../nbs/11b_offline.ipynb #c003
 import json, os
@@ -51,16 +51,17 @@ class RoleData:
 
 def _column(table, name): return list(table[name]) if hasattr(table, 'column_names') else [r[name] for r in table]
 
-def role_data(table # transitions: role, reward, rewards, n, terminated, next_prompt
+def role_data(table # transitions: role, kind, reward, rewards, n, terminated, next_prompt
              )->dict[str, RoleData]:
-    "Rewards and ends by role. Raises ValueError for a row that neither ends nor says what comes next."
+    "Rewards and ends by role, of all rows that happened (kind `imagined`: did not). Raises ValueError for a row that neither ends nor says what comes next."
     names = ('role', 'reward', 'rewards', 'n', 'terminated', 'next_prompt')
     role, reward, rewards, n, terminated, following = (_column(table, c) for c in names)
-    if bad := [i for i, (t, p) in enumerate(zip(terminated, following)) if not t and not p]:
+    happened = [k != 'imagined' for k in _column(table, 'kind')]
+    if bad := [i for i, (h, t, p) in enumerate(zip(happened, terminated, following)) if h and not t and not p]:
         raise ValueError(f'row {bad[0]} of the transitions is not terminated and has no next_prompt; {len(bad)} such rows: make the table again')
     out = {}
-    for r in dict.fromkeys(role):
-        i = [k for k, x in enumerate(role) if x == r]
+    for r in dict.fromkeys(x for x, h in zip(role, happened) if h):
+        i = [k for k, x in enumerate(role) if x == r and happened[k]]
         each = [list(rewards[k]) if len(rewards[k]) else [reward[k]] for k in i]
         padded = torch.zeros(len(i), max(map(len, each)))
         for k, x in enumerate(each): padded[k, :len(x)] = torch.tensor(x)
@@ -71,10 +72,10 @@ def role_data(table # transitions: role, reward, rewards, n, terminated, next_pr
 def mix_rows(table, length:np.ndarray, # (N,) tokens of each row
              max_tokens:int|None, seed:int=0
             )->list[int]: # row numbers, ascending
-    "Rows of randomly drawn episodes up to `max_tokens`, all kinds and families with as equal shares as there is data; all rows for None."
+    "Rows of randomly drawn episodes up to `max_tokens`, demonstrations and rollouts and all families with as equal shares as there is data; all rows for None."
     if max_tokens is None or sum(length) <= max_tokens: return list(range(len(length)))
     rows, left, used, out = {}, {}, {}, []
-    for i, (kind, task, episode) in enumerate(zip(*(_column(table, c) for c in ('kind', 'task', 'episode')))): rows.setdefault(((kind, task), episode), []).append(i)
+    for i, (kind, task, episode) in enumerate(zip(*(_column(table, c) for c in ('kind', 'task', 'episode')))): rows.setdefault(((kind == 'collected', task), episode), []).append(i)
     order = [list(rows)[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     for key in order: left.setdefault(key[0], []).append(key)
     while left:
@@ -130,8 +131,8 @@ def train_critics(critics:CriticSet, # trained in place
 # %% ../nbs/11b_offline.ipynb #c025
 def row_weights(critics:CriticSet, f:Features, data:dict, config:IQLConfig
                )->tuple[torch.Tensor, dict]: # (N,) weights in the table's order; statistics by role
-    "Advantage weights of the whole table with V and Q means, advantage quantiles, effective sample size and the share of clipped weights."
-    weight, stats = torch.zeros(len(f.at)), {}
+    "Advantage weights of the whole table with V and Q means, advantage quantiles, effective sample size and the share of clipped weights. What is only imagined is cloned as before, with weight 1."
+    weight, stats = torch.ones(len(f.at)), {}
     for role, d in data.items():
         v, q, A = critics.advantage(role, f.prompt[f.at[d.row]], f.target[d.row])
         w = weight[d.row] = advantage_weights(A, config.beta, config.w_max)
@@ -206,9 +207,10 @@ class LiveCritics:
 def __call__(self:LiveCritics, pairs, rows):
     "All three losses of a micro-batch, summed over its rows."
     with torch.no_grad(): s2 = self.policy.pairs(self.policy.rows([(self.following[i], []) for i in rows])).prompt_hidden
-    weight, total, config = torch.zeros_like(pairs.logprob), 0., self.config
+    weight, total, config = torch.ones_like(pairs.logprob), 0., self.config
     for role in dict.fromkeys(self.role[i] for i in rows):
-        here = [k for k, i in enumerate(rows) if self.role[i] == role]
+        here = [k for k, i in enumerate(rows) if self.role[i] == role and int(i) in self.place]
+        if not here: continue
         at, d = [self.place[int(rows[k])] for k in here], self.data[role]
         batch = (x[at].to(weight.device) for x in (d.rewards, d.n, d.terminated))
         lv, lq, seen = role_losses(self.critics, role, pairs.prompt_hidden[here], pairs.target_hidden[here], s2[here], *batch, config)
@@ -226,9 +228,14 @@ def means(self:LiveCritics)->dict:
     return out
 
 # %% ../nbs/11b_offline.ipynb #c039
+def decides(table, roles:dict # of `role_data`
+           )->list[np.ndarray]:
+    "What of a table decides the result beside prompts and targets: for fingerprints."
+    return [x.numpy() for d in roles.values() for x in vars(d).values()] + [np.frombuffer('\n'.join(_column(table, 'next_prompt')).encode('utf8', 'surrogatepass'), np.uint8)]
+
 def _frozen(policy, table, data, config, out, on_log, kwargs):
     roles = role_data(table)
-    key = run_fingerprint(policy, data, config, [x.numpy() for d in roles.values() for x in vars(d).values()])
+    key = run_fingerprint(policy, data, config, decides(table, roles))
     f = load_features(out/'features.safetensors', key) if out else None
     if f is None:
         f = features(policy, table, precision=config.feature_precision)
@@ -239,7 +246,8 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
         history = train_critics(critics, f, roles, config, _kept(out, on_log, policy.device, kwargs.get('tensorboard', True)))
         if out: critics.save(out/'critics', policy, key=key, gamma=config.gamma, tau=config.tau, history=history[-1:])
     weight, stats = row_weights(critics, f, roles, config)
-    ess, clipped = effective_sample_size(weight), (weight >= config.w_max).float().mean().item()
+    judged = weight[torch.cat([d.row for d in roles.values()])]
+    ess, clipped = effective_sample_size(judged), (judged >= config.w_max).float().mean().item()
     rows, count = merge_rows(data, config.merge)
     data, weight = data.select(rows), weight[rows]
     distance = Distance(policy, data, f.logprob[rows], seed=config.seed)
@@ -269,7 +277,7 @@ def _live(policy, table, data, config, out, on_log, kwargs):
     distance = Distance(policy, data, f.logprob, seed=config.seed)
     live = LiveCritics(policy, critics, table, config, distance)
     more = lambda: live.means() | distance()
-    trainer = Trainer(policy, data, config.policy, live, np.ones(len(data)), out, 'iql', extra=[json.dumps(asdict(config), sort_keys=True)],
+    trainer = Trainer(policy, data, config.policy, live, np.ones(len(data)), out, 'iql', extra=[json.dumps(asdict(config), sort_keys=True), *decides(table, live.data)],
                       on_log=on_log, more=more, companion=live, **kwargs)
     trainer.distance, fit = distance, trainer.fit
     def fit_and_store():

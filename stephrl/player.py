@@ -23,7 +23,7 @@ class Player:
                  seed:int=0 # for agents that draw lots
                 ):
         self.agent, self.episode, self.observation, self.seed = agent, episode, observation, seed
-        self.request, self.progress, self.calls, self.n_calls, self.ended = None, '', [], 0, False
+        self.request, self.progress, self.calls, self.cut, self.n_calls, self.ended = None, '', [], [], 0, False
         try: self.generator = agent.episode(episode.description, observation, seed)
         except Exception as e: self.fail(e)
         else: self._send(None)
@@ -36,8 +36,7 @@ class Player:
 
     def _finish(self):
         ep, self.request = self.episode, None
-        if ep.steps: ep.steps[-1].calls += self.calls
-        self.calls = []
+        if ep.steps: self._keep(ep.steps[-1])
         if ep.subtasks and ep.subtasks[-1].start == ep.subtasks[-1].end: ep.subtasks.pop()   # named, but nothing was done
         if ep.steps: ep.score = ep.steps[-1].score
         ep.final = self.observation
@@ -60,6 +59,12 @@ def _send(self:Player, value):
     except Exception as e: self.fail(e)
 
 @patch
+def _keep(self:Player, step): # the calls since the last time, and whose text did not come to its end: nobody should learn that it ends there
+    step.calls += self.calls
+    if self.cut: step.info['cut'] = step.info.get('cut', []) + self.cut
+    self.calls, self.cut = [], []
+
+@patch
 def _record(self:Player, message):
     ep, n = self.episode, len(self.episode.steps)
     if isinstance(message, Begin):
@@ -68,13 +73,15 @@ def _record(self:Player, message):
     else:
         self.progress = message.progress
         if not ep.steps: return
-        ep.steps[-1].next_progress, ep.steps[-1].calls, self.calls = message.progress, ep.steps[-1].calls + self.calls, []
+        ep.steps[-1].next_progress = message.progress
+        self._keep(ep.steps[-1])
         if ep.subtasks: ep.subtasks[-1].final_progress = message.progress
 
 # %% ../nbs/12a_player.ipynb #c009
 @patch
 def answer(self:Player, generation, call:Call):
     "Give the answer to an `Ask`: the generation for the agent, the call for the record."
+    if call.completion_tokens >= self.request.max_new_tokens: self.cut.append(call.role)
     self.calls.append(call)
     self.n_calls += 1
     self._send(generation)
@@ -96,14 +103,15 @@ def observed(self:Player, observation:Observation, reward:float, terminated:bool
     act.refused = not info.get('valid', True)
     extra = {k: v for k, v in info.items() if k in ('won',)}
     ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)), bool(info.get('valid', True)), subtask, act.done,
-                         self.progress, self.progress, self.calls, extra))
-    self.calls, self.observation = [], observation
+                         self.progress, self.progress, [], extra))
+    self._keep(ep.steps[-1])
+    self.observation = observation
     if subtask >= 0: ep.subtasks[subtask].end, ep.subtasks[subtask].said_done = len(ep.steps), act.finishes
-    ep.terminated, ep.truncated = bool(terminated), not terminated and bool(truncated or len(ep.steps) >= ep.step_limit)
+    ep.terminated, ep.truncated = bool(terminated), not terminated and bool(truncated or 0 < ep.step_limit <= len(ep.steps))
     self.ended = ep.terminated or ep.truncated
     self._send((observation, self.ended))
 
-# %% ../nbs/12a_player.ipynb #c014
+# %% ../nbs/12a_player.ipynb #c016
 def serve(agent:Agent, asks:list[Ask], # of any roles
           choices:list[list[str]|None]|None=None, # per question: the only completions allowed
           temperature:float=0., # 0: greedy
@@ -129,13 +137,13 @@ def stream_seed(*parts # anything printable that names the stream
     "A seed made from names: independent streams for (seed, episode, call)."
     return zlib.crc32('/'.join(map(str, parts)).encode())
 
-# %% ../nbs/12a_player.ipynb #c017
+# %% ../nbs/12a_player.ipynb #c019
 def start(agent:Agent, env, # a `TextEnv`
           observation:Observation, info:dict, # what its reset gave
           task:str, variation, seed:int=0, split:str='', **meta # kept in `Episode.meta`
          )->Player:
     "A player at the beginning of an episode. `env` only has to know its name, version, step limit and simplification."
-    ep = Episode(env.name, env.version, task, variation, split, info['description'], source=agent.name, seed=seed, step_limit=env.step_limit,
+    ep = Episode(env.name, env.version, task, variation, split, info['description'], source=agent.name, seed=seed, step_limit=env.step_limit or 0,
                  simplification=getattr(env, 'simplification', '') or '', meta=meta)
     return Player(agent, ep, observation, stream_seed(seed, task, variation))
 

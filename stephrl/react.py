@@ -10,6 +10,7 @@ import os, re
 from concurrent.futures import ThreadPoolExecutor
 from .agents import MALFORMED, Act, Agent, AgentError, Ask, register_agent
 from .decoding import Generation
+from .annotate import without_missteps
 from .episode import Episode
 from .interrupts import uninterrupted
 from .llm_annotate import chat_client
@@ -47,6 +48,7 @@ RULES = 'You play a text game, one action at a time. Write one line "Thought: " 
 def example(ep:Episode # a demonstration, annotated or not
            )->str:
     "A demonstration in ReAct's form."
+    ep, _ = without_missteps(ep)                                     # nobody should imitate these
     out, last = [f'Task: {one_line(ep.description)}'], None
     for t, s in enumerate(ep.steps):
         out.append(f'Observation: {seen(s.observation)}')

@@ -290,7 +290,7 @@ def rearranged(row:dict, # a transition
         free = [w for w in words if w not in c.found(used)]
         swap = dict(zip(free, draw.sample(free, len(free))))
         seen = c.swap(seen, swap)
-    return row | dict(prompt=head + room + seen + tail) if head + seen != before else None
+    return row | dict(prompt=head + room + seen + tail, kind='imagined') if head + seen != before else None    # as right, but not what led to the next prompt
 
 # %% ../nbs/07b_rename.ipynb #c045
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean

@@ -173,14 +173,14 @@ def verify(ep:Episode, # changed in place
 class RolloutError(ValueError):
     "A rollout cannot go on into this file; the message names the file, the field and the remedy."
 
-def fingerprint(agent:Agent)->str: # 8 hexadecimal digits, '' for agents without weights
+def fingerprint(agent:Agent)->str: # 8 hexadecimal digits, '' for agents without weights and settings
     "A checksum of the agent's settings and a sample of its weights: changes when the agent is trained further."
     policies = agent.policy if isinstance(agent.policy, dict) else {'': agent.policy}
     crc = zlib.crc32(repr(sorted(agent.options.items())).encode())
     models = [p.model for _, p in sorted(policies.items()) if hasattr(p, 'model')]
     for w in (w.detach().flatten() for m in models for w in m.parameters()):
         crc = zlib.crc32(w[::max(1, w.numel()//4096)].float().cpu().numpy().tobytes(), crc)
-    return f'{crc:08x}' if models else ''
+    return f'{crc:08x}' if models or agent.options else ''
 
 def stored(out:str|Path|None, # JSONL file, or None
            ids:set[str], meta:dict, version:str, step_limit:int, simplification:str='' # what they must agree with

@@ -7,7 +7,7 @@ __all__ = ['PAPER_TASKS', 'PLAYS', 'QUICK_TASKS', 'PRESETS', 'LAST', 'STAGES', '
            'differing_settings', 'run']
 
 # %% ../nbs/16_train.ipynb #c003
-import json, re, time
+import json, re, shlex, time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -15,6 +15,7 @@ from inspect import signature
 from pathlib import Path
 from typing import get_type_hints
 import torch
+from numpy.random import default_rng
 from transformers import AutoTokenizer
 from fastcore.basics import patch
 from .alfworld import TYPES as ALFWORLD_TYPES
@@ -111,6 +112,12 @@ def of(cls:Config, preset:str='quick', # name of a preset, or the path of a JSON
     for key, value in changes.items(): config = _with(config, key, key.split('.'), value)
     return config
 
+@patch
+def command(self:Config, verb:str='train')->str:
+    "What to type for it: `stephrl train --config quick --set seed=3`."
+    other = differing_settings(PRESETS[self.preset], self) if self.preset in PRESETS else {}
+    return ' '.join([f'stephrl {verb} --config {self.preset}', *(f'--set {shlex.quote(f"{k}={json.dumps(now)}")}' for k, (_, now) in other.items())])
+
 @patch(cls_method=True)
 def quick(cls:Config, **changes)->Config:
     "The main job, with changes."
@@ -153,6 +160,9 @@ def check(self:Config)->Config: # itself
         if getattr(self, name) and self.env != 'scienceworld': raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
     if self.vocabulary and (self.backbone in BACKBONES or self.pretraining()): raise ConfigError(f'vocabulary: {self.backbone!r} has no tokenizer before there are rows to learn from; take a loaded backbone, or set it to false')
     if self.focus and self.shares is None: raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
+    if self.shares is not None and self.clone.max_tokens is None: raise ConfigError('clone.max_tokens: shares deal out a number of tokens; give one, or set shares to null')
+    for name, t in (('clone', self.clone), ('rl.policy', self.rl.policy)):
+        if t.max_tokens is t.max_updates is t.epochs is None: raise ConfigError(f'{name}: has no end; set {name}.max_tokens, {name}.max_updates or {name}.epochs')
     if self.leave_out: load_suite(self.leave_out)
     if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     self.check_names()
@@ -378,9 +388,10 @@ def collected(self:Run)->list[Episode]:
 @patch
 def play_by_itself(self:Run, agent:Path, file:Path, before:int=0 # how often agents have collected before: the next variations follow
                   )->dict: # what there is to say of these episodes
-    "`collect` episodes of an agent on train variations."
-    c, pairs = self.config, self.train_ids()
-    each, of_task = max(1, c.collect//len(c.tasks)), {t: [p for p in pairs if p[0] == t] for t in c.tasks}
+    "`collect` episodes of an agent on variations whose demonstrations it has learnt from, drawn by the run's seed."
+    c, (learn, _) = self.config, self.split(read_episodes(self.path('annotated.jsonl')))
+    each, known = max(1, c.collect//len(c.tasks)), {t: sorted({(e.task, e.variation) for e in learn if e.task == t}, key=str) for t in c.tasks}
+    of_task = {t: [pairs[i] for i in default_rng(c.seed).permutation(len(pairs))] for t, pairs in known.items()}
     jobs = [of_task[t][i % len(of_task[t])] for i in range(before*each, (before + 1)*each) for t in c.tasks if of_task[t]]
     episodes = rollout(load_agent(agent), jobs, c.env, temperature=c.temperature, seed=c.seed + 1000*before, n_parallel=c.parallel, workers=0, out=file,
                        step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
@@ -402,7 +413,8 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
         for r in transitions(e):
             if r['role'] == 'progress' and self.config.relabel:
                 s = e.steps[r['t']]
-                r['target'] = progress_target(annotator.update(e.subtask_of(r['t']).name, s.progress, s.action, e.observation_after(r['t'])))
+                right = progress_target(annotator.update(e.subtask_of(r['t']).name, s.progress, s.action, e.observation_after(r['t'])))
+                if right != r['target']: r |= dict(target=right, kind='imagined')      # to be cloned and not to be valued: what came next came of the other note
             out.append(r)
     return out
 
@@ -410,7 +422,7 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
 def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
     "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
     with uninterrupted(): from datasets import concatenate_datasets
-    return concatenate_datasets([self.tables()[0], to_dataset(self.config.recasted(own))])
+    return concatenate_datasets([self.tables()[0], to_dataset(self.config.recasted(own, played=True))])
 
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
@@ -475,7 +487,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
     demos = read_episodes(self.path('annotated.jsonl'))                       # how much would the prompts of the expert's own plays have grown?
     return dict(preset=self.config.preset, config=_plain(self.config), agents=played, difference=paired_difference(played['rl'], played['cloning']),
                 **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}), prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
-                command=f'stephrl train --config {self.config.preset}')
+                command=self.config.command('train'))
 
 # %% ../nbs/16_train.ipynb #c040
 @patch

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TrainConfig', 'Encoded', 'packed', 'encode_rows', 'merge_rows', 'plan_updates', 'learning_rate', 'choose_precision',
            'JsonlTracker', 'read_log', 'save_state', 'load_state', 'run_fingerprint', 'trainable', 'restore_weights',
-           'orthogonalised', 'FloatMuon', 'make_optimizers', 'Trainer', 'accelerator_for', 'LiveCurves']
+           'orthogonalised', 'FloatMuon', 'make_optimizers', 'learn_in_float32', 'Trainer', 'accelerator_for',
+           'LiveCurves']
 
 # %% ../nbs/09a_training.ipynb #c003
 import hashlib, json, math, os, time
@@ -233,7 +234,12 @@ def make_optimizers(model, # its trainable parameters are optimised
     if matrices: out.append((torch.optim.Muon if choose_precision(config.precision, matrices[0].device) == 'bf16' else FloatMuon)(matrices, adjust_lr_fn='match_rms_adamw', **common))
     return out
 
-# %% ../nbs/09a_training.ipynb #c041
+# %% ../nbs/09a_training.ipynb #c043
+def learn_in_float32(model): # changed in place
+    "Holds the parameters that training changes in float32; what is frozen stays as it is."
+    for p in trainable(model).values(): p.data = p.data.float()
+
+# %% ../nbs/09a_training.ipynb #c045
 class Trainer:
     "Updates a policy's weights along a plan; resumable, logged, bit-identical after an interruption."
     def __init__(self, policy:Policy,
@@ -255,10 +261,11 @@ class Trainer:
         self.on_log, self.log_every, self.save_seconds, self.tensorboard = on_log, log_every, save_seconds, tensorboard
         self.more, self.companion = more, companion
         self.updates = plan_updates(data.length, config)
+        learn_in_float32(policy.model)
         self.fingerprint = run_fingerprint(policy, data, config, extra)
         self.step, self.best, self.history, self.window = 0, None, [], []
 
-# %% ../nbs/09a_training.ipynb #c044
+# %% ../nbs/09a_training.ipynb #c048
 def accelerator_for(device, log:list, # of trackers; may be empty
                     out=None, name:str='', # the log's folder and name
                     precision:str='no')->Accelerator:
@@ -286,7 +293,7 @@ def setup(self:Trainer):
         for o, state in zip(optimizers, self.loaded['optimizers'], strict=True): o.load_state_dict(state)
     self.model, *self.optimizers = self.accelerator.prepare(PairModel(self.policy.model), *optimizers)
 
-# %% ../nbs/09a_training.ipynb #c045
+# %% ../nbs/09a_training.ipynb #c049
 @patch
 def resume(self:Trainer):
     "Read the checkpoint in `out`, if there is one, and put its weights into the policy."
@@ -308,7 +315,7 @@ def checkpoint(self:Trainer):
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
-# %% ../nbs/09a_training.ipynb #c048
+# %% ../nbs/09a_training.ipynb #c052
 @patch
 def update(self:Trainer)->dict:
     "Make update number `self.step`; returns its loss, gradient norm and learning rate."
@@ -334,7 +341,7 @@ class _nothing:
     def __enter__(self): pass
     def __exit__(self, *_): pass
 
-# %% ../nbs/09a_training.ipynb #c051
+# %% ../nbs/09a_training.ipynb #c055
 @patch
 def record(self:Trainer, values:dict, started:float, tokens:int):
     "Log the mean of the rows seen since the last record, by group, and the speed."
@@ -355,7 +362,7 @@ def emit(self:Trainer, values:dict):
     if self.out: self.accelerator.log(values, step=self.step)
     if self.on_log: self.on_log(self.history[-1])
 
-# %% ../nbs/09a_training.ipynb #c054
+# %% ../nbs/09a_training.ipynb #c058
 @patch
 def evaluate(self:Trainer):
     "Ask `on_eval` for metrics, in evaluation mode and without touching the random numbers; remember the best weights."
@@ -370,7 +377,7 @@ def evaluate(self:Trainer):
         self.best = dict(value=float(metrics[self.keep_best]), step=self.step,
                          weights={n: p.detach().cpu().clone() for n, p in trainable(self.policy.model).items()})
 
-# %% ../nbs/09a_training.ipynb #c057
+# %% ../nbs/09a_training.ipynb #c061
 @patch
 def fit(self:Trainer)->list[dict]: # the records of the log
     "Run, or finish, the plan. The policy's weights are changed in place."
@@ -396,7 +403,7 @@ def fit(self:Trainer)->list[dict]: # the records of the log
     if self.best: restore_weights(self.policy.model, self.best['weights'])
     return self.history
 
-# %% ../nbs/09a_training.ipynb #c068
+# %% ../nbs/09a_training.ipynb #c072
 class LiveCurves:
     "A callback for `on_log`: draws chosen values against the update, in place."
     def __init__(self, keys=('loss',), every:float=2.): # names in the records; seconds between drawings

@@ -153,7 +153,7 @@ class StepHRL(Agent):
 # %% ../nbs/12_agents.ipynb #c023
 @patch
 def episode(self:StepHRL, description:str, observation:Observation, seed:int=0):
-    "The loop of STEP-HRL for one episode (paper, section on the framework; `method` in the index)."
+    "The loop of STEP-HRL for one episode (paper, section on the framework; drawn in the README)."
     completed, last_progress, ended = [], '', False                                    # G_k, p-hat_(k-1)
     while not ended:
         answer = yield self.ask('high', high_prompt(description, completed, last_progress, observation))

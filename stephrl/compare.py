@@ -134,7 +134,7 @@ SYSTEMS = {
     'return': System(f'no hierarchy, the last {WINDOW} steps, told the score', told_returns),
     'react': System('ReAct: a chat model, not trained', asked, needs='STEPHRL_CHAT_MODEL'),
     'plain': System('STEP-HRL, cloning, the same episodes and nothing else', taught(StepHRL, step_rows)),
-    'erased': System('hierarchy, no notes: the rows of the next line, with their notes erased', notes_erased),
+    'erased': System('hierarchy, no notes: the rows of `cloning`, with their notes erased', notes_erased),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
     'careful': System('STEP-HRL, cloning, careful: it leaves dead ends', lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),

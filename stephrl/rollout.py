@@ -208,7 +208,7 @@ def _postfix(episodes): # mean score, crashes
     n, crashes = max(1, len(episodes)), sum(e.error is not None for e in episodes)
     return dict(score=f'{sum(e.score for e in episodes)/n:.1f}') | (dict(crashes=crashes) if crashes else {})
 
-# %% ../nbs/13_rollout.ipynb #c031
+# %% ../nbs/13_rollout.ipynb #c030
 DECODINGS = ('free', 'valid')
 
 def rollout(agent:Agent, # who plays

@@ -530,5 +530,5 @@ def report(self:Run)->str: # Markdown
                       f'RL minus cloning: {d["difference"]:+.1f} [{d["ci95"][0]:+.1f}, {d["ci95"][1]:+.1f}], paired by episode', *([f'online minus RL: {o["difference"]:+.1f} [{o["ci95"][0]:+.1f}, {o["ci95"][1]:+.1f}]'] if (o := res.get('online_difference')) else []),
                       f'time: {times}; together {sum(seconds.values())/60:.1f} minutes', '', 'next:',
                       f'  open {self.path("episodes.html")} in a browser, or `make lab` and tutorials/02_watch_an_agent.ipynb',
-                      f'  stephrl evaluate --agent {self.path("agents", "rl")} --suite {self.config.suite} --decoding valid --out valid.json',
-                      f'  stephrl train --config {self.config.preset} --set seed=1 --out {self.out}-seed1'])
+                      *([f'  stephrl evaluate --agent {self.path("agents", "rl")} --suite {self.config.suite} --decoding valid --out valid.json',
+                         f'  stephrl train --config {self.config.preset} --set seed=1 --out {self.out}-seed1'] if self.config.preset in PRESETS else [])])

@@ -1,7 +1,7 @@
 """Choose the episodes of tutorial 2 from the evaluation of a real agent and ship them with the package.
 
-    stephrl train --config quick --out runs/quick
-    python tutorials/make_watched.py runs/quick/evaluation/cloning.episodes.jsonl
+    stephrl evaluate --agent tiny --suite unseen --out runs/unseen.json
+    python tutorials/make_watched.py runs/unseen.episodes.jsonl
     jupyter nbconvert --to notebook --execute --inplace tutorials/02_watch_an_agent.ipynb
     python tutorials/make_screenshots.py
 
@@ -42,6 +42,6 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('episodes', help='JSONL file of an evaluation')
     chosen = choose(read_episodes(parser.parse_args().episodes))
-    for e in chosen: e.meta = dict(made_by='stephrl train --config quick, then tutorials/make_watched.py')
+    for e in chosen: e.meta = dict(made_by='stephrl evaluate --agent tiny --suite unseen, then tutorials/make_watched.py')
     OUT.parent.mkdir(exist_ok=True)
     print(write_episodes(OUT, chosen), *[f'{e.task} {e.variation}: {e.source}, score {e.score:.0f}, {len(e.steps)} steps' for e in chosen], sep='\n')

@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from importlib import util
 from pathlib import Path
 from random import Random
-from .alfworld import TYPES, GameError, Household, rules_of_the_wheel, wheel
+from .alfworld import PUBLISHED, TYPES, GameError, Household, rules_of_the_wheel, wheel
 from .env import PANELS, Suite, nearest, save_suite
 from .pddl import named
 
@@ -288,6 +288,7 @@ def write_games(out:str|Path, # the folder for ALFWORLD_DATA
         if k not in TYPES: raise ValueError(f'ALFWorld has no task {k!r}.{nearest(k, TYPES)}')
     if n < 1: raise ValueError(f'n: expected at least 1, found {n}')
     if not re.fullmatch(r'\w+', split): raise ValueError(f'split: expected letters, digits and _, found {split!r}')
+    if split in PUBLISHED[1:]: raise ValueError(f'split: {split} names a published panel, and made games under that name would be taken for it: choose another name, such as made')
     makers, folder = [(k, made_games(k, f'files {seed}')) for k in kinds], Path(out)/'json_2.1.1'/split
     if theirs := next((f.parent for f in folder.rglob('game.tw-pddl') if not re.fullmatch('trial_[0-9a-f]{12}', f.parent.name)), None):
         raise ValueError(f'{folder} holds games that were not made here, such as {theirs.name}; made ones among them could not be told from published ones: give another folder or split')

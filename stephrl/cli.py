@@ -109,13 +109,12 @@ def view(a):
     print(to_html(episodes, a.html, a.title or Path(a.episodes).name, count, a.compare))
 
 def panel(a):
-    "measure the gold ceiling of a panel file and write it there"
+    "measure the gold ceiling of a panel file and write it there; interrupted, the same command goes on"
     with uninterrupted():
-        from stephrl.env import PANELS, load_suite, save_suite
-        from stephrl.gold import ceiling, measure_gold
+        from stephrl.env import PANELS, load_suite
+        from stephrl.gold import measure_panel
     path = Path(a.suite) if Path(a.suite).is_file() else PANELS/f'{a.suite}.json'
-    suite = measure_gold(load_suite(a.suite), a.workers)
-    print(save_suite(suite, path), f'gold {ceiling(suite)["all"]:.1f}')
+    measure_panel(load_suite(a.suite), path, a.workers)
 
 def notebook(a):
     "run a training notebook, showing what its cells print"

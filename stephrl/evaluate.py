@@ -177,7 +177,7 @@ def evaluate(agent:Agent, # who
     results['interval'] = interval(results)
     if out: save_json(out, results)
     if results['crashes']:
-        print(f"{results['crashes']} of {len(episodes)} episodes CRASHED, the first: {results['errors'][0]}")
+        print(f"{results['crashes']} of {len(episodes)} episodes CRASHED, the first: {results['errors'][0]}" + (f'. To play them again, take their lines out of {file} (those with "error": "...") and give the same command' if file else ''))
         if strict: raise CrashedEpisodes(f"{results['crashes']} crashed episodes, the first: {results['errors'][0]}" + (f'; all are in {file}' if file else ''))
     return results
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LEFT_OUT', 'QUICK', 'FEWER_SEEN', 'SHIFT', 'scienceworld_panel', 'shifted_panel', 'fresh_panel',
-           'scienceworld_panels', 'gold_score', 'measure_gold', 'ceiling', 'Scores', 'main']
+           'scienceworld_panels', 'gold_score', 'measure_gold', 'ceiling', 'Scores', 'measure_panel', 'main']
 
 # %% ../nbs/06a_gold.ipynb #c003
-import argparse, json, re
+import argparse, json, os, re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -99,13 +99,35 @@ class Scores(dict):
             if rules == self.rules: dict.__setitem__(self, (task, variation), score)
 
     def __setitem__(self, episode, score):
-        with open(self.path, 'a', encoding='utf8') as f: f.write(json.dumps([self.rules, *episode, score]) + '\n')
+        with open(self.path, 'a', encoding='utf8') as f: f.write('\n' + json.dumps([self.rules, *episode, score])) # a line of its own, even after one that was cut off
         super().__setitem__(episode, score)
 
     def take_over(self, suites): # from panels that have been measured under the same rules
         for s in suites:
             if s.gold and [s.env, s.version, s.simplification, s.step_limit] == self.rules: self.update(zip(s.episodes, s.gold))
         return self
+
+    def drop(self, episodes): # once a panel file holds them; what other measurements left in the file stays there
+        gone = {json.dumps([self.rules, *e]) for e in episodes}
+        def kept(line):
+            try: return json.dumps(json.loads(line)[:-1]) not in gone
+            except ValueError: return False
+        lines = [l for l in self.path.read_text(encoding='utf8').splitlines() if kept(l)] if self.path.is_file() else []
+        if not lines: return self.path.unlink(missing_ok=True)
+        temp = self.path.with_name(f'.{self.path.name}.{os.getpid()}')
+        temp.write_text('\n'.join(lines), encoding='utf8')
+        os.replace(temp, self.path)
+
+def measure_panel(suite:Suite, out:Path, # its file; what has been measured lies beside it until the panel is complete
+                  workers:int=2, keep=() # measured panels whose scores may be taken over
+                  )->Suite:
+    "Measure the ceiling of a panel and write it to its file. Interrupted, it goes on where it was. Raises `OSError` before the first episode where nothing can be written."
+    scores = Scores(out.parent/'gold.partial.jsonl', suite)
+    save_suite(suite, out)
+    measured = measure_gold(suite, workers, scores.take_over(keep))
+    print(save_suite(measured, out), f'gold {ceiling(measured)["all"]:.1f}', flush=True)
+    scores.drop(suite.episodes)
+    return measured
 
 # %% ../nbs/06a_gold.ipynb #c017
 def main(argv=None):
@@ -124,12 +146,9 @@ def main(argv=None):
             if not same: save_suite(s, file)
             print(file, len(s), 'as it was' if same else '')
         with_env.close()
-    there, partial = [load_suite(path) for path in sorted(args.dir.glob('*.json'))], args.dir/'gold.partial.jsonl'
+    there = [load_suite(path) for path in sorted(args.dir.glob('*.json'))]
     if args.names == ['all']: suites = [s for s in there if s.env == 'scienceworld']
     else: suites = [load_suite(path if (path := args.dir/f'{n}.json').is_file() else n) for n in args.names]
-    for s in suites:
-        s = measure_gold(s, args.workers, Scores(partial, s).take_over(there if args.keep else []))
-        print(save_suite(s, args.dir/f'{s.name}.json'), f'gold {ceiling(s)["all"]:.1f}', flush=True)
-    partial.unlink(missing_ok=True)
+    for s in suites: measure_panel(s, args.dir/f'{s.name}.json', args.workers, there if args.keep else [])
 
 if __name__ == '__main__' and '__file__' in globals(): main() # not in a notebook

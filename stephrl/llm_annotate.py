@@ -36,6 +36,7 @@ def chat_model(model:str, # its name at the endpoint
     def chat(prompt):
         r = client.chat.completions.create(model=model, messages=[dict(role='user', content=prompt)], temperature=0, max_tokens=max_tokens)
         return r.choices[0].message.content or ''
+    chat.model = model
     return chat
 
 # %% ../nbs/07f_llm_annotate.ipynb #c009
@@ -43,12 +44,14 @@ class Recorded:
     "A chat function that remembers its answers in a JSONL file."
     def __init__(self, path:str|Path, # appended to
                  chat:Callable[[str], str]|None=None # None: replay only
-                ):
-        self.path, self.chat, self.answers = Path(path), chat, {}
+                ): # Raises ValueError where the file was recorded from another model
+        self.path, self.chat, self.answers, self.model = Path(path), chat, {}, getattr(chat, 'model', None)
         if self.path.exists():
             for line in self.path.read_text(encoding='utf8').splitlines():
                 try: r = json.loads(line)
                 except json.JSONDecodeError: continue  # a line that was cut off: its call is simply made again
+                if not isinstance(r, dict) or not {'key', 'answer'} <= r.keys(): continue
+                if self.model and r.get('model') not in (None, self.model): raise ValueError(f'{path}: recorded from {r["model"]}, and {self.model} is to be asked: record it in another file')
                 self.answers[r['key']] = r['answer']
 
     def __call__(self, prompt:str)->str:
@@ -56,8 +59,10 @@ class Recorded:
         key = hashlib.sha256(prompt.encode('utf8', 'surrogatepass')).hexdigest()[:32]
         if key not in self.answers:
             if self.chat is None: raise LookupError(f'{self.path}: no recorded answer to {one_line(prompt)[-60:]!r}; give Recorded a model to ask')
-            self.answers[key] = self.chat(prompt)
-            with open(self.path, 'a', encoding='utf8') as f: f.write('\n' + json.dumps(dict(key=key, prompt=prompt, answer=self.answers[key])))
+            answer = self.chat(prompt)
+            if not answer.strip(): return answer             # a hiccup of the endpoint: to be asked again
+            self.answers[key] = answer
+            with open(self.path, 'a', encoding='utf8') as f: f.write('\n' + json.dumps(dict(model=self.model, key=key, prompt=prompt, answer=answer)))
         return self.answers[key]
 
 # %% ../nbs/07f_llm_annotate.ipynb #c012
@@ -126,4 +131,4 @@ class LLMAnnotator:
         "Ask yes or no; anything else is None."
         acts = '\n'.join(f'> {one_line(s.action)}' for s in steps[-12:])
         word = self.chat(COMPLETED.format(subtask=one_line(subtask), steps=acts, observation=observation_fields(after))).strip().lower()
-        return True if word.startswith('yes') else False if word.startswith('no') else None
+        return dict(yes=True, no=False).get(re.split(r'\W', word)[0])      # "not sure" is neither

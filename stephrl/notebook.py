@@ -10,7 +10,7 @@ import asyncio, os, sys
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 # %% ../nbs/17_notebook.ipynb #c005
 PRESET, OUT = 'STEPHRL_PRESET', 'STEPHRL_OUT'  # environment variables that the training notebook reads
@@ -40,6 +40,7 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
     "Execute a notebook in a kernel of its own, in its own folder, showing its output. Raises `NotebookError` with the failing cell's error."
     path, out = Path(path), Path(out)
     if not path.exists(): raise NotebookError(f'{path}: there is no such notebook')
+    if out.exists() and out.samefile(path): raise NotebookError(f'{path}: the executed copy would replace the notebook itself; give another folder with --out')
     try:
         nb = nbformat.read(path, 4)
         nbformat.validate(nb)
@@ -51,6 +52,7 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
                            resources=dict(metadata=dict(path=str(path.resolve().parent))), store_widget_state=False)
     try: client.execute(env={**os.environ, **(variables or {})})
     except CellExecutionError as e: raise NotebookError(f'{path} stopped: {e.ename}: {e.evalue}\n{out} holds the cells up to there') from None
+    except (CellTimeoutError, DeadKernelError) as e: raise NotebookError(f'{path} stopped: {"a cell took more than "+str(timeout)+" seconds" if isinstance(e, CellTimeoutError) else "its kernel died; is there enough memory?"}\n{out} holds the cells up to there') from None
     except (AssertionError, asyncio.CancelledError): raise KeyboardInterrupt from None   # on Ctrl-C nbclient stops the kernel, and then misses it
     finally: _save(nb, out)
     return out

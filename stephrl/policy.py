@@ -246,7 +246,7 @@ def save(self:Policy,
          half:bool=False # weights in bfloat16: half the size, some three digits
         )->Path:
     "Write model, tokenizer and `stephrl.json`, atomically. Raises OSError (disk full, no permission) and leaves what was there before."
-    path = Path(path)
+    path = Path(path).absolute()
     tmp,old = (path.with_name(f'.{path.name}.{what}') for what in ('writing', 'previous'))
     shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir(parents=True)
     try:
@@ -264,6 +264,7 @@ class PolicyError(ValueError): "A policy directory or name that cannot be loaded
 
 def _read_meta(path:Path)->dict: # contents of stephrl.json, checked
     "What a policy directory says of itself; {} for a plain `transformers` checkpoint."
+    path = path.absolute()                          # '.' has no name
     old = path.with_name(f'.{path.name}.previous')
     if not path.exists() and old.exists(): os.rename(old, path)   # interrupted between the two renames of `save`
     if not path.exists():
@@ -334,5 +335,5 @@ def load(cls:Policy,
     else: model = _load_base(name, dtype)
     tokenizer = (PreTrainedTokenizerFast if meta.get('preset') else AutoTokenizer).from_pretrained(name)
     meta = {k:v for k,v in meta.items() if k not in ('files','format')} or dict(preset=None, kind='full', base=base)
-    if lora: model,meta = add_lora(model, lora, seed),dict(meta, kind='lora', base=base)
+    if lora: model,meta = add_lora(model, lora, seed),dict(meta, kind='lora', base=str(Path(name).resolve()) if local and path == Path(base) else base) # a path is kept whole: a relative one would only be found from here
     return cls(model, tokenizer, meta, device)

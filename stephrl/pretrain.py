@@ -21,7 +21,7 @@ from .env import check_installed, load_suite, nearest
 from .episode import Episode, read_episodes
 from .evaluate import save_json
 from .limits import check_limits
-from .policy import Policy
+from .policy import Policy, backbone_folder
 from .prompts import one_line, observation_fields
 from .rename import drill, name_pool, rename
 from .training import Encoded, TrainConfig, Trainer, packed
@@ -257,8 +257,12 @@ READ = 'pretrain.json' # in the backbone's folder
 def has_read(folder:str|Path, # of a backbone
              env:str # as in `Episode.env`
             )->set: # of (task, variation)
-    "What a backbone has read of an environment's variations; nothing for a model from elsewhere. Raises ValueError for a damaged file."
-    file = Path(folder)/READ
-    if not file.exists(): return set()
-    try: return {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env}
+    "What a backbone has read of an environment's variations, and what an agent had learnt from whose policy it is; nothing for a model from elsewhere. Raises ValueError for a damaged file."
+    folder = Path(folder)
+    file, card, meta = folder/READ, folder.absolute().parent/'agent.json', folder/'stephrl.json'
+    try: known = {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env} if file.exists() else set()
     except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); make the backbone again: stephrl pretrain') from e
+    try: learnt = {(task, variation) for task, variation in json.loads(card.read_text())['train_ids']} if card.exists() else set()
+    except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{card}: train_ids: expected pairs [task, variation] ({e}); save the agent again') from e
+    base = json.loads(meta.read_text()).get('base') if meta.exists() else None       # an adapter: what the model under it knows, too
+    return known | learnt | (has_read(backbone_folder(base), env) if base and backbone_folder(base).resolve() != folder.resolve() else set())

@@ -75,12 +75,13 @@ class Jvm:
     "A Java machine that holds any number of simulators. Use it from one thread: they share a random generator and a counter."
     def __init__(self, heap:str='512m' # the most memory that Java may use for objects; without a cap it takes gigabytes
                 ):
-        options, folder = [f'-Xmx{heap}', *JAVA_OPTIONS], _workplace() # the simulator leaves a table where it runs
-        try: port, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=find_java(), die_on_exit=True, create_new_process_group=True, return_proc=True, cwd=folder)
+        options, java = [f'-Xmx{heap}', *JAVA_OPTIONS], find_java()
+        folder = _workplace() # the simulator leaves a table where it runs
+        try: port, token, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=java, die_on_exit=True, create_new_process_group=True, enable_auth=True, return_proc=True, cwd=folder)
         except (OSError, ValueError) as e:
             os.rmdir(folder)
-            raise EnvError(f'Java ({find_java()}) does not start with {" ".join(options)}: {"it ended before it was ready" if isinstance(e, ValueError) else e}; is the heap size right and is there enough memory?') from e
-        parameters = GatewayParameters(port=port, read_timeout=300)
+            raise EnvError(f'Java ({java}) does not start with {" ".join(options)}: {"it ended before it was ready" if isinstance(e, ValueError) else e}; is the heap size right and is there enough memory?') from e
+        parameters = GatewayParameters(port=port, auth_token=token, read_timeout=300) # nobody else on this machine may call it
         self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters), gateway_parameters=parameters, java_process=self.process)
         self.heap, self.pid, self.users, self._spare, self.classes = heap, os.getpid(), 0, None, {}
         self.close = multiprocessing.util.Finalize(self, _stop, (self.process, folder), exitpriority=10) # also at exit, also in child processes

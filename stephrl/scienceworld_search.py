@@ -152,13 +152,16 @@ def errands(env:TextEnv, demo:Episode, n:int, # things
 def _collect(play, jobs:dict, # (task, variation) -> what `play` gets after the environment
              out:Path, workers:int, name:str, progress:bool, kwargs:dict)->list[Episode]:
     if out.exists(): EpisodeWriter(out).close()              # drops a line that was cut off
-    done = {(e.task, e.variation) for e in read_episodes(out)} if out.exists() else set()
+    there = read_episodes(out) if out.exists() else []
+    last, known = {(e.task, e.variation) for e in there[-1:]}, {e.id for e in there}
+    done = {(e.task, e.variation) for e in there} - last     # plays of the last one may be missing: those that are not there are added
     todo = [args for j, args in jobs.items() if j not in done]
     writer, bar = EpisodeWriter(out), tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit='variation', disable=not progress)
     plays = in_order(play, 'scienceworld', kwargs, todo, workers)
     try:
         for eps in plays:
-            for ep in eps: writer.write(ep)
+            for ep in eps:
+                if ep.id not in known: writer.write(ep)
             bar.update()
     finally:
         plays.close(), bar.close(), writer.close()

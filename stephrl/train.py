@@ -90,8 +90,8 @@ PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', task
 PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
                                    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
                                    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3, vocabulary=True, searches=30, errands=60, careful=True,
-                          env_options=dict(plain_expert=True, straight_expert=True), clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3, vocabulary=True, searches=30, errands=60, exercises=10, sightings=1, careful=True,
+                          env_options=dict(plain_expert=True, straight_expert=True, patient_expert=True), clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
                           rl=IQLConfig(beta=20., max_tokens=2_000_000, policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
 class ConfigError(ValueError):

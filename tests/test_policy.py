@@ -238,6 +238,14 @@ def test_lora_round_trip(tmp_path, saved):
     assert any(x.requires_grad for x in again.model.parameters())
     with pytest.raises(ValueError, match='rank.*valid'): Policy.load(saved, lora=dict(rank=4))
 
+def test_relative_paths(tmp_path, saved, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    Policy.load(saved.name, lora=dict(r=1)).save(tmp_path/'adapter')
+    monkeypatch.chdir(tmp_path/'adapter')            # its base is found from everywhere
+    assert same(Policy.load('.'), Policy.load(saved)) and same(Policy.load('../adapter'), Policy.load(saved))
+    monkeypatch.chdir(saved)
+    assert same(Policy.load('.'), Policy.load(saved))
+
 def test_plain_transformers_checkpoint(tmp_path):
     p = other('llama')
     p.model.save_pretrained(tmp_path/'plain'); p.tokenizer.save_pretrained(tmp_path/'plain')

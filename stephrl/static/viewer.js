@@ -63,6 +63,7 @@ const OUTCOMES = {
 };
 const ROLE_WORK = { high: "names the subtask", low: "acts", progress: "keeps the note", flat: "reads the history" };
 const KNOWN_ROLES = ["high", "low", "progress", "flat"];
+const ROLE_DASHES = { high: "1 4", progress: "7 3 1 3" }; // colour is not the only difference
 const roleClass = (r) => "role-" + (KNOWN_ROLES.includes(r) ? r : "other");
 const swatch = (r) => el("span", { class: `sv-swatch ${roleClass(r)}`, "aria-hidden": "true" });
 
@@ -543,7 +544,7 @@ class Pane {
     const pick = (i) => app.go(i, this);
     const sum = app.cumulative ? running : (v) => v;
     const total = ep.raw.map((_, t) => Object.values(ep.roles).reduce((n, r) => n + r.read[t], 0));
-    const token = Object.entries(ep.roles).map(([role, r]) => ({ name: role, values: sum(r.read), cls: roleClass(role) }));
+    const token = Object.entries(ep.roles).map(([role, r]) => ({ name: role, values: sum(r.read), cls: roleClass(role), dash: ROLE_DASHES[role] }));
     if (token.length > 1) token.push({ name: "together", values: sum(total), cls: "role-sum" });
     const title = (app.cumulative ? "Tokens read so far" : "Tokens read at each step") + (ep.expected ? " (by a step-level agent)" : "");
     this.charts = [chart({ title, lines: [...token, { name: "full history", values: sum(ep.full_history), cls: "role-history", dash: "5 3" }], onpick: pick, height: 116 })];
@@ -1068,8 +1069,8 @@ class App {
     if (typing && e.target === this.query && e.key === "Enter") { e.preventDefault(); this.search(); return this.nextHit(e.shiftKey ? -1 : 1); }
     if (e.key === "Escape") return this.escape(e);
     if (typing) return;
-    if (e.target.matches?.("select") && e.key.startsWith("Arrow")) return;
-    if (e.target.matches?.("button, summary, select, input[type=checkbox]") && (e.key === " " || e.key === "Enter")) return;
+    if (e.target.matches?.("select")) return; // there letters choose and arrows move
+    if (e.target.matches?.("button, summary, input[type=checkbox]") && (e.key === " " || e.key === "Enter")) return;
     if (e.target.matches?.("pre") && /^(Arrow|Home|End|Page)/.test(e.key)) return; // the keys scroll a long prompt
     const action = this.actions()[e.key];
     if (!action || !this.pane.ep) return;
@@ -1158,7 +1159,7 @@ class Monitor {
       const values = smooth(l.values.map((v) => v ?? NaN), this.amount);
       const full = new Array(xs.length).fill(undefined); // undefined: not logged at this step (no gap); NaN: logged, not finite
       l.steps.forEach((x, k) => { full[place.get(x)] = values[k]; });
-      return { name: l.name, values: filled(full), cls: l.role ? roleClass(l.role) : c.lines.length > 1 && i === 0 ? "role-sum" : "role-low", dash: l.role ? undefined : dashes[i % 4] };
+      return { name: l.name, values: filled(full), cls: l.role ? roleClass(l.role) : c.lines.length > 1 && i === 0 ? "role-sum" : "role-low", dash: l.role ? ROLE_DASHES[l.role] : dashes[i % 4] };
     });
     const picture = chart({ title: c.title, lines, xs, height: 130, format: compact, zero: false, hover: true });
     picture.at(xs.length - 1);

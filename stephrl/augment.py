@@ -36,7 +36,7 @@ class Rows:
     searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
     errands: int = 0                     # things that are found and heated, per family that is about such; for all three
     exercises: int = 0                   # questions to the notes per reading, lamp and thing that is mixed, with little else to read, see `stephrl.scienceworld_rules.ScienceWorldRules.exercises`
-    sightings: int = 0                   # per step of a search, something in sight that might have been looked for; for the low level, see `ScienceWorldRules.sightings`
+    sightings: int = 0                   # per step of a search, something that might have been looked for, asked where it is in sight and where it is not; for the low level, see `ScienceWorldRules.sightings`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
 
 def to_rows(episodes:list[Episode] # annotated
@@ -140,12 +140,15 @@ def exercised(self:Rows, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
-    "Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`): the low level's subtask is done, and paid."
+    "Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`): the low level's subtask is done, and paid. And steps at which they are not in sight."
     annotator, out = get_annotator(self.env), []
+    found = dict(reward=1., n=1, next_prompt='', terminated=True, truncated=False)
     for i in range(self.sightings):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'low'}
-            out += [row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p, target=target, reward=1., n=1, next_prompt='', terminated=True, truncated=False) for t, p, target in annotator.sightings(e, i) if t in row]     # a misstep is no row
+            for t, p, target in annotator.sightings(e, i):
+                if t not in row: continue                                  # a misstep is no row
+                out.append(row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p) | (dict(found, target=target) if target else dict(kind='imagined')))
     return out
 
 @patch

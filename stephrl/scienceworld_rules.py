@@ -7,7 +7,7 @@ __all__ = ['FORMS', 'OTHER', 'SHOWN', 'Form', 'name_pattern', 'all_of', 'in_room
            'focus_taken', 'kind_found', 'stage_found', 'boxed', 'measured', 'melted', 'changed', 'answers', 'heating',
            'collected', 'cooling', 'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought',
            'soil_in', 'planted', 'seed_focus', 'turned_on', 'turned_off', 'watered', 'grown', 'bees_out', 'time_read',
-           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture']
+           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture', 'same_again']
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c003
 import random, re
@@ -19,7 +19,7 @@ from .annotate import annotate
 from .episode import Episode, Observation, Step, Subtask
 from .prompts import low_prompt, low_target, progress_prompt, progress_target
 from .rename import mapped, things
-from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, parts_of, room_of, sees,
+from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, parts_of, recall, room_of, sees,
     state_of)
 from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots,
     focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, listed, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
@@ -251,31 +251,43 @@ def other_mixture(slots:dict, name:str, s:Step, after:Observation, draw:random.R
     if draw.random() < .4: return name, f'Agent is in the {here}.{lists}', f'pick up {x}', Observation(f'You move the {x} to the inventory.', look(inside))
     return name, f'Agent is in the {here} and has taken the {x}.{lists}', f'move {x} to {bowl}', Observation(f'You move the {x} to the {bowl}.', look([*inside, x]))
 
+def same_again(slots:dict, name:str, s:Step, draw:random.Random)->tuple|None:
+    "Had a place been opened again that has been checked."
+    here = room_of(s.observation)
+    done = [x.partition('/')[2] for x in recall(CHECKED, s.progress) if x.startswith(f'{here}/')]
+    if not done or draw.random() > .2: return None
+    place = draw.choice(done)
+    return name, s.progress, f'open {place}', replace(s.observation, text=f'The {place} is already open.')
+
 # %% ../nbs/07d_scienceworld_rules.ipynb #c034
 @patch
 def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
               seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
-    "What the notes of its readings, lamps and mixtures would have been had those been others."
+    "What the notes of its readings, lamps and mixtures would have been had those been others, and of a search that returns to a place."
     draw, out = random.Random(f'exercise/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
     pool = sorted(set().union(*(things(s.observation.look[:6000]) for s in episode.steps)))
     for t, s in enumerate(episode.steps):
         name, after = episode.subtask_of(t).name, episode.observation_after(t)
         slots = form_of(name)[1]
-        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool)):
+        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool), same_again(slots, name, s, draw)):
             if asked: out.append((t, progress_prompt(*asked), progress_target(self.update(*asked))))
     return out
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c038
 @patch
 def sightings(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
-              seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the low level
-    "Steps of its searches, had something else been looked for that is in sight."
-    draw, out = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
+              seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the low level; target '': as it was
+    "Steps of its searches, had something else been looked for: once where that is in sight, and once where it is not."
+    draw, out, steps = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), [], {}
     for t, s in enumerate(episode.steps):
         form, slots = form_of(episode.subtask_of(t).name)
-        if not (form and form.memories == (CHECKED,) and form.template.startswith('find {what}')): continue
+        if form and form.memories == (CHECKED,) and form.template.startswith('find {what}'): steps[t] = s
+    asked = lambda x, s: low_prompt(f'find the {x} and focus on it', s.progress, s.observation)
+    on = [t for t, s in steps.items() if not s.action.startswith('focus on ') and not has_words(form_of(episode.subtask_of(t).name)[1]['what'], s.action)]
+    for t, s in steps.items():
         seen = [x for x in sorted(things(s.observation.look[:6000])) if x not in ('agent', 'air') and len(re.findall(rf'(?<![\w-]){re.escape(x)}(?![\w-])', s.observation.look)) == 1]
         if not seen: continue
         x = draw.choice(seen)
-        out.append((t, low_prompt(f'find the {x} and focus on it', s.progress, s.observation), low_target(f'focus on {x}', True)))
+        out.append((t, asked(x, s), low_target(f'focus on {x}', True)))
+        if dark := [u for u in on if not has_words(x, f'{low_prompt("", steps[u].progress, steps[u].observation)} {steps[u].action}')]: out.append((u := draw.choice(dark), asked(x, steps[u]), ''))
     return out

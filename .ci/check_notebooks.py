@@ -1,5 +1,6 @@
 """The notebooks are the source. This checks, in a scratch copy, that cleaning and exporting them changes nothing,
-that README.md is what nbs/index.ipynb says, and that no notebook is too large, keeps widget state, or shows a path of its author's machine.
+that README.md is what nbs/index.ipynb says, and that no notebook is too large, has a cell too long to be read at once, keeps widget state, or
+shows a path of its author's machine.
 `--write-readme` writes README.md instead."""
 import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
@@ -50,6 +51,7 @@ def main():
     for nb in sorted([*ROOT.glob('nbs/*.ipynb'), *ROOT.glob('tutorials/*.ipynb')]):
         if nb.stat().st_size > 500_000: wrong.append(f'{nb.relative_to(ROOT)}: {nb.stat().st_size//1000} kB, more than 500')
         book = json.loads(nb.read_text(encoding='utf8'))
+        wrong += [f'{nb.relative_to(ROOT)}: cell {c["id"]} has {n} lines, more than 45' for c in book['cells'] if (n := len(''.join(c['source']).splitlines())) > 45]
         if 'widgets' in book['metadata']: wrong.append(f'{nb.relative_to(ROOT)}: keeps widget state')
         if found := OWN.search('\n'.join(json.dumps(c.get('outputs', [])) for c in book['cells'])): wrong.append(f'{nb.relative_to(ROOT)}: an output holds {found[0]!r}, a path of the machine where it ran')
     if (ROOT/'README.md').read_text(encoding='utf8') != readme(ROOT/'nbs/index.ipynb'):

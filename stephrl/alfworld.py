@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from fastcore.basics import patch
 from .env import EnvError, Suite, load_suite, nearest, suite_names
-from .episode import Observation
+from .episode import Observation, replacing
 from .pddl import INSTALL, NOTHING, Game, engine_parts
 
 # %% ../nbs/04_alfworld.ipynb #c006
@@ -137,9 +137,7 @@ def _load(file):
 def _store(file, found):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temp = file.with_name(f'{file.name}.{os.getpid()}')
-        temp.write_text(json.dumps(found))
-        os.replace(temp, file)
+        with replacing(file) as temp: temp.write_text(json.dumps(found))
     except OSError: pass # a home that cannot be written: next time takes as long as this time
 
 # %% ../nbs/04_alfworld.ipynb #c017

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from .alfworld import TYPES, YIELD, Household, find_games, places_in, read_game, split_folder
 from .env import EnvError
-from .episode import Observation
+from .episode import Observation, replacing
 from .interrupts import uninterrupted
 from .pddl import NOTHING, engine_parts, named
 
@@ -202,9 +202,8 @@ def main(argv=None):
     made = [recipe() for kind in TYPES for recipe in known('made', kind).values()]
     counts = count_yield(published), count_yield(made)
     found = {k: round(sum(c.get(k, 0) for c in counts)/2, 4) for k in sorted({*counts[0], *counts[1]})}
-    temp = a.out.with_name(f'.{a.out.name}.{os.getpid()}')
-    temp.write_text(json.dumps(dict(source=f'{len(published)} published training games, {len(made)} made ones', command='python -m stephrl.alfworld_experts $ALFWORLD_DATA', **{'yield': found}), indent=1) + '\n')
-    os.replace(temp, a.out)
+    about = dict(source=f'{len(published)} published training games, {len(made)} made ones', command='python -m stephrl.alfworld_experts $ALFWORLD_DATA')
+    with replacing(a.out) as temp: temp.write_text(json.dumps({**about, 'yield': found}, indent=1) + '\n')
     print(a.out, *sorted(found, key=lambda k: -found[k]))
 
 if __name__ == '__main__' and '__file__' in globals(): main() # not in a notebook

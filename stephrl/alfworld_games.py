@@ -10,7 +10,7 @@ __all__ = ['UNSEEN_PLANS', 'MISSING', 'OPENABLE', 'MEANS', 'LAMP_PLACES', 'MADE_
            'genuine_panels', 'main']
 
 # %% ../nbs/04b_alfworld_games.ipynb #c003
-import json, os, re
+import json, re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from .alfworld import PUBLISHED, TYPES, GameError, Household, rules_of_the_wheel, wheel
 from .env import PANELS, Suite, nearest, save_suite
+from .episode import replacing
 from .pddl import named
 
 # %% ../nbs/04b_alfworld_games.ipynb #c006
@@ -274,9 +275,7 @@ def write_game(folder:Path, recipe:Recipe, id:str)->Path:
     files = {'game.tw-pddl': dict(pddl_domain=domain, grammar=grammar.replace('UNKNOWN GOAL.', s.sentence), pddl_problem=problem_of(s), solvable=True, walkthrough=walkthrough(s, solved(s))),
              'traj_data.json': dict(task_id=id, task_type=s.kind, pddl_params=params, scene=dict(floor_plan=f'FloorPlan{s.plan}'), turk_annotations=dict(anns=[dict(task_desc=s.sentence)]))}
     for name, content in files.items():
-        temp = out/f'.{name}.{os.getpid()}'
-        temp.write_text(json.dumps(content))
-        os.replace(temp, out/name)
+        with replacing(out/name) as temp: temp.write_text(json.dumps(content))
     return out/'game.tw-pddl'
 
 def write_games(out:str|Path, # the folder for ALFWORLD_DATA

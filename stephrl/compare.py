@@ -159,6 +159,7 @@ def verdicts(differences:dict # as of `minus`
     side = lambda d: 'above' if d['ci95'][0] > 0 else 'below' if d['ci95'][1] < 0 else 'level'
     return {s: [n for n, d in differences.items() if side(d) == s] for s in ('above', 'below', 'level')}
 
+# %% ../nbs/16a_compare.ipynb #c014
 def compare(config:Config, # decides data, backbone, budget, panel
             out:str|Path, # folder: step-hrl/ is the run of STEP-HRL itself, NAME/ what belongs to a row
             names:list[str]|None=None, # of `SYSTEMS`; None: all
@@ -196,7 +197,7 @@ def comparison_table(result:dict # of `compare`
                 'seconds a step': each/max(1, r['steps']), 'seconds an episode': each, 'crashes': r['crashes']}
     return pd.DataFrame(map(row, result['rows'].values()))
 
-# %% ../nbs/16a_compare.ipynb #c016
+# %% ../nbs/16a_compare.ipynb #c017
 REPORTED = [dict(zip(('system', 'backbone', 'scienceworld', 'alfworld'), r)) for r in (
     ('ReAct', '', '32.1', ''), ('GLIDER: hierarchy, full history', '', '48.2', ''), ('STEP-HRL, cloning', '', '52.7', ''),
     ('STEP-HRL, cloning + RL', '', '57.3', '78.4'), ('the same without local progress: full history', '', '44.8', '62.3'), ('the same with a fixed window', '', '47.2', '65.1'),

@@ -6,7 +6,7 @@
 __all__ = ['Heads', 'CriticSet', 'Features', 'hidden_states', 'features', 'save_features', 'load_features']
 
 # %% ../nbs/11a_critics.ipynb #c003
-import json, os
+import json
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np, torch
@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from safetensors import safe_open
 from tqdm.auto import tqdm
+from .episode import replacing
 from .prompts import ROLES
 from .policy import Policy, token_batches
 from .training import choose_precision, encode_rows
@@ -130,12 +131,8 @@ def features(policy:Policy, # frozen: the clone
 def save_features(f:Features, path, fingerprint:str='', dtype=torch.float32)->Path:
     "Write features atomically as safetensors; hidden states in `dtype`."
     path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
     tensors = dict(vars(f), prompt=f.prompt.to(dtype), target=f.target.to(dtype))
-    try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temp, dict(fingerprint=fingerprint))
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp: save_file({k: v.contiguous() for k, v in tensors.items()}, temp, dict(fingerprint=fingerprint))
     return path
 
 def _opened(path): # a safetensors file; they are written as a whole, so a damaged one was damaged later
@@ -184,11 +181,7 @@ def save(self:CriticSet, path, # folder, replaced as a whole
     "Write `heads.safetensors` (float32) and, with a policy, the folder `policy` beside it."
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
     if policy: policy.save(path/'policy')
-    temp = path/f'.heads.{os.getpid()}'
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temp, dict(meta=json.dumps(self.meta | dict(format=1, **meta))))
-        os.replace(temp, path/'heads.safetensors')
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path/'heads.safetensors') as temp: save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temp, dict(meta=json.dumps(self.meta | dict(format=1, **meta))))
     return path
 
 @patch(cls_method=True)

@@ -8,13 +8,13 @@ __all__ = ['ENVIRONMENTS', 'PANELS', 'DATA_SUITES', 'EnvError', 'EnvDied', 'near
            'SuiteError', 'suite_names', 'load_suite', 'save_suite']
 
 # %% ../nbs/01_env.ipynb #c003
-import json, os
+import json
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-from .episode import Observation
+from .episode import Observation, replacing
 from .interrupts import uninterrupted
 
 # %% ../nbs/01_env.ipynb #c005
@@ -218,9 +218,5 @@ def save_suite(suite:Suite, path:str|Path # replaced as a whole
     head = json.dumps(d, indent=1)[:-2]
     rows = ',\n'.join('  ' + json.dumps(list(e)) for e in episodes)
     scores = f',\n "gold": {json.dumps(gold)}' if gold is not None else ''
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temp.write_text(f'{head},\n "episodes": [\n{rows}\n ]{scores}\n}}\n', encoding='utf8')
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp: temp.write_text(f'{head},\n "episodes": [\n{rows}\n ]{scores}\n}}\n', encoding='utf8')
     return path

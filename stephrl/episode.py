@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SCHEMA', 'Observation', 'Call', 'Step', 'Subtask', 'Episode', 'EpisodeError', 'to_dict', 'from_dict', 'EpisodeWriter',
-           'iter_episodes', 'read_episodes', 'write_episodes']
+           'iter_episodes', 'read_episodes', 'replacing', 'write_episodes']
 
 # %% ../nbs/00_episode.ipynb #c003
 import json, math, os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -239,17 +240,22 @@ def read_episodes(path:str|Path, # a JSONL file
     "All episodes of a file; see `iter_episodes` for the errors."
     return list(iter_episodes(path, cut_ok))
 
+@contextmanager
+def replacing(path:Path):
+    "A place beside a file to write its new version to. It replaces the file when all went well, and is removed otherwise: whoever reads the file finds the old version or the new one."
+    temp = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        yield temp
+        os.replace(temp, path)
+    finally: temp.unlink(missing_ok=True)
+
 def write_episodes(path:str|Path, # replaced as a whole, or left as it was
                    episodes # any iterable of Episode
                   )->Path: # the file
     "Write a new file atomically: first beside it, then renamed."
     path = Path(path)
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with EpisodeWriter(temp) as w:
-            for ep in episodes: w.write(ep)
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp, EpisodeWriter(temp) as w:
+        for ep in episodes: w.write(ep)
     return path
 
 # %% ../nbs/00_episode.ipynb #c033

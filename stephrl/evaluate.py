@@ -9,13 +9,13 @@ __all__ = ['INTERVALS', 'SPLITS', 'bootstrap_means', 'bootstrap_ci', 'wilson', '
            'history_tokens', 'within_slope', 'prompt_growth', 'note_lengths']
 
 # %% ../nbs/14_evaluate.ipynb #c003
-import json, math, os, platform, time
+import json, math, platform, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np, pandas as pd
 from .agents import MALFORMED, Agent
 from .env import Suite, env_class, load_suite
-from .episode import Episode, read_episodes
+from .episode import Episode, read_episodes, replacing
 from .prompts import about_tokens, flat_header, history_lines, low_prompt, observation_fields, progress_prompt
 from .rollout import describe_env, fingerprint, rollout
 
@@ -132,11 +132,7 @@ def save_json(path:str|Path, obj)->Path: # replaced as a whole
     "Write JSON atomically; not-a-number becomes null."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temp.write_text(json.dumps(_plain(obj), indent=1, allow_nan=False) + '\n')
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp: temp.write_text(json.dumps(_plain(obj), indent=1, allow_nan=False) + '\n')
     return path
 
 def _plain(x): # JSON has no NaN

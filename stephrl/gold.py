@@ -7,13 +7,14 @@ __all__ = ['LEFT_OUT', 'QUICK', 'FEWER_SEEN', 'SHIFT', 'scienceworld_panel', 'sh
            'scienceworld_panels', 'gold_score', 'measure_gold', 'ceiling', 'Scores', 'measure_panel', 'main']
 
 # %% ../nbs/06a_gold.ipynb #c003
-import argparse, json, os, re
+import argparse, json, re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from tqdm.auto import tqdm
 from .demos import in_order, play_expert
 from .env import PANELS, EnvError, Suite, env_class, load_suite, make_env, save_suite
+from .episode import replacing
 
 # %% ../nbs/06a_gold.ipynb #c005
 LEFT_OUT = ('inclined-plane-determine-angle', 'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces',
@@ -114,9 +115,7 @@ class Scores(dict):
             except ValueError: return False
         lines = [l for l in self.path.read_text(encoding='utf8').splitlines() if kept(l)] if self.path.is_file() else []
         if not lines: return self.path.unlink(missing_ok=True)
-        temp = self.path.with_name(f'.{self.path.name}.{os.getpid()}')
-        temp.write_text('\n'.join(lines), encoding='utf8')
-        os.replace(temp, self.path)
+        with replacing(self.path) as temp: temp.write_text('\n'.join(lines), encoding='utf8')
 
 def measure_panel(suite:Suite, out:Path, # its file; what has been measured lies beside it until the panel is complete
                   workers:int=2, keep=() # measured panels whose scores may be taken over

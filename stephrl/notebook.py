@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from .episode import replacing
 
 # %% ../nbs/17_notebook.ipynb #c005
 PRESET, OUT = 'STEPHRL_PRESET', 'STEPHRL_OUT'  # environment variables that the training notebook reads
@@ -52,7 +53,8 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
                            resources=dict(metadata=dict(path=str(path.resolve().parent))), store_widget_state=False)
     try: client.execute(env={**os.environ, **(variables or {})})
     except CellExecutionError as e: raise NotebookError(f'{path} stopped: {e.ename}: {e.evalue}\n{out} holds the cells up to there') from None
-    except (CellTimeoutError, DeadKernelError) as e: raise NotebookError(f'{path} stopped: {"a cell took more than "+str(timeout)+" seconds" if isinstance(e, CellTimeoutError) else "its kernel died; is there enough memory?"}\n{out} holds the cells up to there') from None
+    except CellTimeoutError: raise NotebookError(f'{path} stopped: a cell took more than {timeout} seconds\n{out} holds the cells up to there') from None
+    except DeadKernelError: raise NotebookError(f'{path} stopped: its kernel died; is there enough memory?\n{out} holds the cells up to there') from None
     except (AssertionError, asyncio.CancelledError): raise KeyboardInterrupt from None   # on Ctrl-C nbclient stops the kernel, and then misses it
     finally: _save(nb, out)
     return out
@@ -63,8 +65,4 @@ def _headings(cell, **_): # so that whoever watches knows where it is
 
 def _save(nb, out):
     out.parent.mkdir(parents=True, exist_ok=True)
-    temp = out.with_name(f'.{out.name}.{os.getpid()}')
-    try:
-        nbformat.write(nb, temp)
-        os.replace(temp, out)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(out) as temp: nbformat.write(nb, temp)

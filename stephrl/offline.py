@@ -7,12 +7,13 @@ __all__ = ['IQLConfig', 'RoleData', 'role_data', 'mix_rows', 'role_losses', 'tra
            'weighted_loss', 'LiveCritics', 'decides', 'offline_rl']
 
 # %% ../nbs/11b_offline.ipynb #c003
-import json, os
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from .episode import replacing
 from .policy import Policy
 from .training import Encoded, JsonlTracker, TrainConfig, Trainer, accelerator_for, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
@@ -306,9 +307,6 @@ def offline_rl(policy:Policy, # the clone; trained in place
                     critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl=distance.on_probe(),
                     log_ratio=[r['log_ratio'] for r in history if 'log_ratio' in r][-1], config=asdict(config))
     summary |= {k: v for k, v in distance().items() if k != 'log_ratio'}
-    if out: _write_json(summary, out/'iql.json')
+    if out:
+        with replacing(out/'iql.json') as temp: temp.write_text(json.dumps(summary, indent=1))
     return critics, summary
-
-def _write_json(value, path):
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    temp.write_text(json.dumps(value, indent=1)); os.replace(temp, path)

@@ -367,6 +367,7 @@ def gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     if not text.strip() or text.startswith('ERROR'): raise EnvError(f'no gold path for {task} variation {variation}: {text.strip() or "it is empty"}')
     return text.split('\n')
 
+# %% ../nbs/03_scienceworld.ipynb #c055
 @patch
 def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     "A gold path in plain words, as far as the simulator understands them: they have been tried on the spare simulator. Same errors."

@@ -7,7 +7,8 @@ __all__ = ['FORMS', 'OTHER', 'SHOWN', 'Form', 'name_pattern', 'all_of', 'in_room
            'focus_taken', 'kind_found', 'stage_found', 'boxed', 'measured', 'melted', 'changed', 'answers', 'heating',
            'collected', 'cooling', 'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought',
            'soil_in', 'planted', 'seed_focus', 'turned_on', 'turned_off', 'watered', 'grown', 'bees_out', 'time_read',
-           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture', 'same_again']
+           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture', 'same_again', 'searched_at',
+           'seen_once']
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c003
 import random, re
@@ -251,7 +252,7 @@ def other_mixture(slots:dict, name:str, s:Step, after:Observation, draw:random.R
     if draw.random() < .4: return name, f'Agent is in the {here}.{lists}', f'pick up {x}', Observation(f'You move the {x} to the inventory.', look(inside))
     return name, f'Agent is in the {here} and has taken the {x}.{lists}', f'move {x} to {bowl}', Observation(f'You move the {x} to the {bowl}.', look([*inside, x]))
 
-def same_again(slots:dict, name:str, s:Step, draw:random.Random)->tuple|None:
+def same_again(name:str, s:Step, draw:random.Random)->tuple|None:
     "Had a place been opened again that has been checked."
     here = room_of(s.observation)
     done = [x.partition('/')[2] for x in recall(CHECKED, s.progress) if x.startswith(f'{here}/')]
@@ -269,25 +270,35 @@ def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not ch
     for t, s in enumerate(episode.steps):
         name, after = episode.subtask_of(t).name, episode.observation_after(t)
         slots = form_of(name)[1]
-        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool), same_again(slots, name, s, draw)):
+        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool), same_again(name, s, draw)):
             if asked: out.append((t, progress_prompt(*asked), progress_target(self.update(*asked))))
     return out
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c038
+def searched_at(episode:Episode)->dict[int, str]: # step -> what is looked for
+    "The steps of its searches."
+    found = {t: form_of(episode.subtask_of(t).name) for t in range(len(episode.steps))}
+    return {t: slots['what'] for t, (form, slots) in found.items() if form and form.memories == (CHECKED,) and form.template.startswith('find {what}')}
+
+def seen_once(obs:Observation)->list[str]:
+    "Things in the room that have a name of their own."
+    alone = lambda x: len(re.findall(rf'(?<![\w-]){re.escape(x)}(?![\w-])', obs.look)) == 1
+    return [x for x in sorted(things(obs.look[:6000])) if x not in ('agent', 'air') and alone(x)]
+
 @patch
 def sightings(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
               seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the low level; target '': as it was
     "Steps of its searches, had something else been looked for: once where that is in sight, and once where it is not."
-    draw, out, steps = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), [], {}
-    for t, s in enumerate(episode.steps):
-        form, slots = form_of(episode.subtask_of(t).name)
-        if form and form.memories == (CHECKED,) and form.template.startswith('find {what}'): steps[t] = s
-    asked = lambda x, s: low_prompt(f'find the {x} and focus on it', s.progress, s.observation)
-    on = [t for t, s in steps.items() if not s.action.startswith('focus on ') and not has_words(form_of(episode.subtask_of(t).name)[1]['what'], s.action)]
-    for t, s in steps.items():
-        seen = [x for x in sorted(things(s.observation.look[:6000])) if x not in ('agent', 'air') and len(re.findall(rf'(?<![\w-]){re.escape(x)}(?![\w-])', s.observation.look)) == 1]
-        if not seen: continue
+    draw, out = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
+    step, sought = episode.steps, searched_at(episode)
+    asked = lambda x, t: low_prompt(f'find the {x} and focus on it', step[t].progress, step[t].observation)
+    on = {t: f'{low_prompt("", step[t].progress, step[t].observation)} {step[t].action}' for t, what in sought.items()   # all that is read and done where the search goes on
+          if not step[t].action.startswith('focus on ') and not has_words(what, step[t].action)}
+    for t in sought:
+        if not (seen := seen_once(step[t].observation)): continue
         x = draw.choice(seen)
-        out.append((t, asked(x, s), low_target(f'focus on {x}', True)))
-        if dark := [u for u in on if not has_words(x, f'{low_prompt("", steps[u].progress, steps[u].observation)} {steps[u].action}')]: out.append((u := draw.choice(dark), asked(x, steps[u]), ''))
+        out.append((t, asked(x, t), low_target(f'focus on {x}', True)))
+        if dark := [u for u, text in on.items() if not has_words(x, text)]:
+            u = draw.choice(dark)
+            out.append((u, asked(x, u), ''))
     return out

@@ -170,6 +170,7 @@ def check(self:Config)->Config: # itself
     self.pretraining()
     return self
 
+# %% ../nbs/16_train.ipynb #c014
 @patch
 def check_names(self:Config):
     "Raises `ConfigError` for a backbone that is nearly one of ours, and for options that the environment's class does not know."
@@ -197,7 +198,7 @@ def panel(self:Config)->Suite:
     parts = [suite.select(self.eval_limit, t).episodes for t in self.tasks]
     return replace(suite, episodes=sum(parts, []), step_limit=self.step_limit, gold=None)
 
-# %% ../nbs/16_train.ipynb #c016
+# %% ../nbs/16_train.ipynb #c017
 class Run:
     "A training run in a folder: one method per stage, each of which can be called again and does only what is missing."
     def __init__(self, config:Config, out:str|Path # made if it is not there
@@ -235,7 +236,7 @@ def path(self:Run, *parts)->Path:
     "A file of this run."
     return self.out.joinpath(*parts)
 
-# %% ../nbs/16_train.ipynb #c019
+# %% ../nbs/16_train.ipynb #c020
 LAST = ('evaluation', 'page') # stages that come after all learning
 
 @patch
@@ -257,7 +258,7 @@ def stage(self:Run, name:str, *made:Path): # files or folders that the finished 
         if time.monotonic() - began > .5 or not before: entry['seconds'] = before + time.monotonic() - began
         save_json(self.out/'stages.json', self.stages)
 
-# %% ../nbs/16_train.ipynb #c022
+# %% ../nbs/16_train.ipynb #c023
 @patch
 def demonstrations(self:Run)->list[Episode]:
     "Expert episodes of train variations, verified by replay: demos.jsonl."
@@ -274,7 +275,7 @@ def annotated(self:Run)->list[Episode]:
         if todo: annotate_file(self.path('demos.jsonl'), file)
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c023
+# %% ../nbs/16_train.ipynb #c024
 @patch
 def searched(self:Run)->list[Episode]: # annotated
     "Searches through the house and errands, if they are asked for: searches.jsonl and errands.jsonl."
@@ -307,7 +308,7 @@ def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
     episodes = read_episodes(self.path('annotated.jsonl'))
     return self.split([self.config.as_learnt(e) for e in episodes])
 
-# %% ../nbs/16_train.ipynb #c026
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
@@ -326,7 +327,7 @@ def known_words(self:Run)->set[str]:
     tokens = AutoTokenizer.from_pretrained(self.backbone_path())
     return {w for i in range(len(tokens)) if re.fullmatch('[a-z]+', w := tokens.decode([i]).strip())}
 
-# %% ../nbs/16_train.ipynb #c028
+# %% ../nbs/16_train.ipynb #c029
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -345,7 +346,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c030
+# %% ../nbs/16_train.ipynb #c031
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -376,7 +377,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c032
+# %% ../nbs/16_train.ipynb #c033
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -397,7 +398,7 @@ def play_by_itself(self:Run, agent:Path, file:Path, before:int=0 # how often age
                        step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
     return dict(episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
 
-# %% ../nbs/16_train.ipynb #c034
+# %% ../nbs/16_train.ipynb #c035
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
@@ -427,7 +428,7 @@ def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `da
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
     "IQL on demonstrations and collected episodes: transitions/mixed.parquet, rl/ and agents/rl."
-    c, folder, file, played = self.config, self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet'), self.played()
+    folder, file, played = self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet'), self.played()
     with self.stage('rl', folder) as todo:
         if todo:
             if not file.exists(): save_dataset(self.mixed(self.own_rows(played)), file)
@@ -443,7 +444,7 @@ def improved(self:Run, before:Path, table, out:Path, folder:Path, name:str, on_l
     save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
     return summary
 
-# %% ../nbs/16_train.ipynb #c036
+# %% ../nbs/16_train.ipynb #c037
 @patch
 def online(self:Run, on_log=None)->StepHRL:
     "Rounds of playing and IQL: online/N/ and agents/onlineN. The agent of the last round; without rounds, of offline RL."
@@ -465,7 +466,7 @@ def measured(self:Run)->dict[str, Path]: # name in the results -> the agent's fo
     n = self.config.rounds
     return dict(cloning=self.path('agents', 'clone'), rl=self.path('agents', 'rl')) | ({'online': self.path('agents', f'online{n}')} if n else {})
 
-# %% ../nbs/16_train.ipynb #c038
+# %% ../nbs/16_train.ipynb #c039
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json, with `rounds` evaluation/onlineN.json and, from them and all that was noted, results.json."
@@ -489,7 +490,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}), prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
                 command=self.config.command('train'))
 
-# %% ../nbs/16_train.ipynb #c040
+# %% ../nbs/16_train.ipynb #c041
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -501,7 +502,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c042
+# %% ../nbs/16_train.ipynb #c043
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               online='it goes on playing and learning, if rounds are asked for', results='the agents are measured', page='something to look at')

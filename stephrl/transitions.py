@@ -7,11 +7,10 @@ __all__ = ['SubtaskEnd', 'IMITATED', 'subtask_end', 'cut_off', 'exchange', 'low_
            'verification', 'to_dataset', 'save_dataset', 'load_dataset']
 
 # %% ../nbs/08_transitions.ipynb #c003
-import os
 from collections import Counter, namedtuple
 from dataclasses import replace
 from pathlib import Path
-from .episode import Episode, Observation, Step
+from .episode import Episode, Observation, Step, replacing
 from .interrupts import uninterrupted
 from .prompts import (high_prompt, high_target, low_prompt, low_target, progress_prompt, progress_target)
 
@@ -22,7 +21,7 @@ def subtask_end(ep:Episode, # annotated, or rolled out
                 k:int # index of the subtask
                )->SubtaskEnd: # reward of its last step; is it an end, is it a cut
     "How subtask `k` ended. `terminated` and `truncated` exclude each other, and one of them holds."
-    g, last = ep.subtasks[k], ep.steps[ep.subtasks[k].end-1]
+    g = ep.subtasks[k]
     at_end = g.end == len(ep.steps)
     done = g.said_done                                           # said by the low level, and believed: a careful agent does not believe it of an action that was refused
     verified = done if ep.source == 'expert' else g.verified is True
@@ -202,11 +201,7 @@ def save_dataset(dataset, # what `to_dataset` made
     with uninterrupted(): import pyarrow.parquet as pq
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        pq.write_table(dataset.with_format('arrow')[:], temp)
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp: pq.write_table(dataset.with_format('arrow')[:], temp)
     return path
 
 def load_dataset(path:str|Path # what `save_dataset` wrote

@@ -6,12 +6,12 @@
 __all__ = ['STATIC', 'snapshot', 'EpisodeViewer', 'CompareViewer', 'to_html', 'watched_episodes']
 
 # %% ../nbs/15a_viewer.ipynb #c003
-import base64, gzip, html, json, math, os
+import base64, gzip, html, json, math
 from functools import cache
 from pathlib import Path
 import anywidget, traitlets
 from fastcore.basics import patch
-from .episode import Episode, read_episodes
+from .episode import Episode, read_episodes, replacing
 from .view_model import OUTCOMES, episode_view, full_history_tokens, issues, outcome, pack, summary, token_counter, visible
 
 # %% ../nbs/15a_viewer.ipynb #c007
@@ -171,17 +171,13 @@ def to_html(episodes, # a list of Episode, one Episode, or the path of a JSONL f
     episodes, path, title = _checked(episodes), Path(path), title or 'Episodes'
     path.parent.mkdir(parents=True, exist_ok=True)
     if compare and len(episodes) < 2: raise ValueError(f'compare: two episodes are needed, found {len(episodes)}')
-    temp = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with open(temp, 'w', encoding='utf8') as f:
-            f.write(_PAGE.format(title=_e(title), policy=_POLICY, css=_static('viewer.css')))
-            f.write(_data('index', _index(episodes, title)))
-            for i, e in enumerate(episodes): f.write(_data(f'pack-{i}', pack(episode_view(e, count_tokens))))
-            begin = json.dumps(dict(compare=compare, episode=episode, step=step))
-            start = f'await openPage(document.getElementById("viewer"), {begin});'
-            f.write(f'<script type="module">\n{_static("viewer.js")}\n{start}\n</script>\n</body>\n</html>\n')
-        os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    with replacing(path) as temp, open(temp, 'w', encoding='utf8') as f:
+        f.write(_PAGE.format(title=_e(title), policy=_POLICY, css=_static('viewer.css')))
+        f.write(_data('index', _index(episodes, title)))
+        for i, e in enumerate(episodes): f.write(_data(f'pack-{i}', pack(episode_view(e, count_tokens))))
+        begin = json.dumps(dict(compare=compare, episode=episode, step=step))
+        start = f'await openPage(document.getElementById("viewer"), {begin});'
+        f.write(f'<script type="module">\n{_static("viewer.js")}\n{start}\n</script>\n</body>\n</html>\n')
     return path
 
 # %% ../nbs/15a_viewer.ipynb #c028

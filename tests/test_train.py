@@ -307,7 +307,7 @@ def test_searches_are_learnt_from_by_those_who_search(tmp_path):
     before = run.train_ids()
     table, _ = run.tables()
     mine = [r for r in table if '/search/' in r['episode']]
-    assert {r['role'] for r in mine} == {'low', 'progress'} and 'expert' in (kinds := {r['kind'] for r in mine}) <= {'expert', 'imagined'} and run.stages['searches']['finished']
+    assert {r['role'] for r in mine} == {'low', 'progress'} and {'expert'} <= {r['kind'] for r in mine} <= {'expert', 'imagined'} and run.stages['searches']['finished']
     assert sum(r['role'] == 'low' and 'focus on' in r['target'] for r in mine) == len({r['episode'] for r in mine}) >= 2
     held = {(e.task, e.variation) for e in run.learnable()[1]}
     found = {(e.task, e.variation) for e in run.searched()}

@@ -287,8 +287,9 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
     "An agent that is ready to play. Raises `AgentError` naming the file, the field and the remedy."
     for room in ('baselines', 'react'): import_module(f'stephrl.{room}')   # more kinds of agents are registered there
     text, path = str(path_or_name), Path(path_or_name)
-    if not path.exists() and text in AGENTS and not AGENTS[text].needs_policy: return AGENTS[text](**changes)
-    if not path.exists() and text in shipped_agents(): path = SHIPPED/text
+    if not (path/'agent.json').exists():                               # some other folder may have that name
+        if text in AGENTS and not AGENTS[text].needs_policy: return AGENTS[text](**changes)
+        if text in shipped_agents(): path = SHIPPED/text
     card = _read_card(path)
     policies = {role: Policy.load(path/folder, device=device) for role, folder in card['policies'].items()}
     policy = policies.get('', policies) or None
@@ -314,7 +315,7 @@ def _read_card(path):
         raise AgentError(f'{path}: no such directory, and no agent of that name.{nearest(str(path), known)} save_agent makes a directory')
     if not file.exists(): raise AgentError(f'{file}: missing, so {path} is not a saved agent; point to the directory that save_agent made')
     try: card = dict(json.loads(file.read_text(encoding='utf8')))
-    except (ValueError, TypeError) as e: raise AgentError(f'{file}: not a JSON object ({e}); save the agent again') from e
+    except (ValueError, TypeError, RecursionError) as e: raise AgentError(f'{file}: not a JSON object ({e}); save the agent again') from e
     if card.get('format') != AGENT_FORMAT:
         raise AgentError(f'{file}: format: this stephrl reads {AGENT_FORMAT}, found {card.get("format")!r}; load it with the stephrl {card.get("stephrl", "")} that saved it, or train it again')
     for field, kind in CARD.items():

@@ -115,7 +115,7 @@ def env_class(name:str # registered name
     try:
         with uninterrupted(): return getattr(import_module(module), cls)
     except ModuleNotFoundError as e:
-        raise EnvError(f"environment {name!r} needs the package {e.name!r}; install it: pip install 'stephrl[{name}]', or pip install {e.name}") from e
+        raise EnvError(f"environment {name!r} needs the package {e.name!r}; install it: pip install {e.name}") from e
 
 def check_installed(name:str # registered name
                    ):
@@ -184,6 +184,8 @@ def _suite(d, path): # a parsed panel file, checked
         if not isinstance(d[k], t) or isinstance(d[k], bool): raise SuiteError(f'{path}: {k}: expected {t.__name__}, found {d[k]!r:.40}')
     if d['step_limit'] < 1: raise SuiteError(f'{path}: step_limit: expected at least 1, found {d["step_limit"]}')
     if not d['episodes']: raise SuiteError(f'{path}: episodes: the list is empty')
+    for k in ('name', 'command'):
+        if not isinstance(d.get(k, ''), str): raise SuiteError(f'{path}: {k}: expected str, found {d[k]!r:.40}')
     for i, e in enumerate(d['episodes']):
         if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], (int, str)) and not isinstance(e[1], bool)):
             raise SuiteError(f'{path}: episodes[{i}]: expected [task, variation], found {e!r:.60}')
@@ -205,7 +207,7 @@ def load_suite(name:str|Path, # a name such as 'unseen', or the path of a panel 
     path = PANELS/f'{name}.json' if str(name) in suite_names() else Path(name)
     if not path.is_file(): raise SuiteError(f'no suite and no panel file called {str(name)!r}.{nearest(name, [*suite_names(), *DATA_SUITES])} Or give the path of a panel file (JSON)')
     try: d = json.loads(path.read_text(encoding='utf8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as e: raise SuiteError(f'{path}: not JSON ({e})') from e
+    except (ValueError, RecursionError) as e: raise SuiteError(f'{path}: not JSON ({e})') from e
     return _suite(d, path).select(limit, tasks)
 
 # %% ../nbs/01_env.ipynb #c026

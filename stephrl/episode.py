@@ -228,7 +228,7 @@ def iter_episodes(path:str|Path, # a JSONL file
             where = f'{path}, line {n}'
             if not line.strip(): continue
             try: d = json.loads(line.decode('utf8', 'surrogatepass'))
-            except ValueError as e:
+            except (ValueError, RecursionError) as e:
                 if line.endswith(b'\n'): raise EpisodeError(f'{where}: not JSON ({e}); remove the line or make the file again') from e
                 if cut_ok: return
                 raise EpisodeError(f'{where}: the file ends in the middle of an episode; the {n-1} before it are whole: read with cut_ok=True, or open it with EpisodeWriter, which drops the cut line') from e

@@ -96,7 +96,7 @@ class Scores(dict):
         self.path, self.rules = path, [suite.env, suite.version, suite.simplification, suite.step_limit]
         for line in path.read_text(encoding='utf8').splitlines() if path.is_file() else []:
             try: rules, task, variation, score = json.loads(line)
-            except ValueError: continue                # cut off while it was written: it will be played again
+            except (ValueError, RecursionError): continue                # cut off while it was written: it will be played again
             if rules == self.rules: dict.__setitem__(self, (task, variation), score)
 
     def __setitem__(self, episode, score):
@@ -112,7 +112,7 @@ class Scores(dict):
         gone = {json.dumps([self.rules, *e]) for e in episodes}
         def kept(line):
             try: return json.dumps(json.loads(line)[:-1]) not in gone
-            except ValueError: return False
+            except (ValueError, RecursionError): return False
         lines = [l for l in self.path.read_text(encoding='utf8').splitlines() if kept(l)] if self.path.is_file() else []
         if not lines: return self.path.unlink(missing_ok=True)
         with replacing(self.path) as temp: temp.write_text('\n'.join(lines), encoding='utf8')

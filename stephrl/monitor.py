@@ -39,7 +39,7 @@ def read_series(path:str|Path)->dict: # name -> (list of steps, list of values)
     for line in Path(path).read_text(encoding='utf8', errors='replace').splitlines(keepends=True):
         if not line.endswith('\n'): break
         try: record = json.loads(line)
-        except ValueError: continue
+        except (ValueError, RecursionError): continue
         if (key := _x_key(record)) is None: continue
         x = record[key]
         if x < last:
@@ -99,7 +99,7 @@ class Scores:
 
     def _take(self, line):
         try: ep = from_dict(json.loads(line), str(self.path))
-        except (ValueError, EpisodeError): self.over = True   # not episodes
+        except (ValueError, RecursionError, EpisodeError): self.over = True   # not episodes
         else: self.over = ep.source == 'expert'
         if not self.over: self.values.append(ep.score)
         self.at += len(line)

@@ -14,6 +14,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from .episode import replacing
+from .transitions import IMITATED
 from .policy import Policy
 from .training import Encoded, JsonlTracker, TrainConfig, Trainer, accelerator_for, merge_rows, run_fingerprint, trainable
 from .bc import encode_table
@@ -54,7 +55,7 @@ def _column(table, name): return list(table[name]) if hasattr(table, 'column_nam
 
 def role_data(table # transitions: role, kind, reward, rewards, n, terminated, next_prompt
              )->dict[str, RoleData]:
-    "Rewards and ends by role, of all rows that happened (kind `imagined`: did not). Raises ValueError for a row that neither ends nor says what comes next."
+    "Rewards and ends by role, of all rows whose worth is known (of kind `imagined` it is not). Raises ValueError for a row that neither ends nor says what comes next."
     names = ('role', 'reward', 'rewards', 'n', 'terminated', 'next_prompt')
     role, reward, rewards, n, terminated, following = (_column(table, c) for c in names)
     happened = [k != 'imagined' for k in _column(table, 'kind')]
@@ -76,7 +77,7 @@ def mix_rows(table, length:np.ndarray, # (N,) tokens of each row
     "Rows of randomly drawn episodes up to `max_tokens`, demonstrations and rollouts and all families with as equal shares as there is data; all rows for None."
     if max_tokens is None or sum(length) <= max_tokens: return list(range(len(length)))
     rows, left, used, out = {}, {}, {}, []
-    for i, (kind, task, episode) in enumerate(zip(*(_column(table, c) for c in ('kind', 'task', 'episode')))): rows.setdefault(((kind == 'collected', task), episode), []).append(i)
+    for i, (source, task, episode) in enumerate(zip(*(_column(table, c) for c in ('source', 'task', 'episode')))): rows.setdefault(((source in IMITATED, task), episode), []).append(i)
     order = [list(rows)[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     for key in order: left.setdefault(key[0], []).append(key)
     while left:

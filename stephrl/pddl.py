@@ -15,7 +15,7 @@ from .env import EnvError
 from .interrupts import uninterrupted
 
 # %% ../nbs/03a_pddl.ipynb #c005
-INSTALL = "pip install 'stephrl[alfworld]' (it compiles a planner: g++ and cmake, about a minute)"
+INSTALL = "pip install alfworld==0.4.2 textworld==1.7.0 (it compiles a planner: g++ and cmake, about a minute)"
 
 def check_python(version:tuple=sys.version_info[:2]):
     "Raises `EnvError` for a Python that the engine does not run on."

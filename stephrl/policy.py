@@ -275,7 +275,7 @@ def _read_meta(path:Path)->dict: # contents of stephrl.json, checked
         if (path/'config.json').exists(): return {}
         raise PolicyError(f'{path}/stephrl.json: missing, and no config.json either: not a policy directory, or half-written; save it again')
     try: meta = json.loads((path/'stephrl.json').read_text())
-    except ValueError as e: raise PolicyError(f'{path}/stephrl.json: not JSON ({e}); save the policy again') from e
+    except (ValueError, RecursionError) as e: raise PolicyError(f'{path}/stephrl.json: not JSON ({e}); save the policy again') from e
     if meta.get('format') != FORMAT:
         raise PolicyError(f"{path}/stephrl.json: field format is {meta.get('format')!r}, this version reads {FORMAT}; train again or use the stephrl that wrote it")
     for name,size in meta.get('files', {}).items():
@@ -312,7 +312,7 @@ def shipped_backbones()->list[str]: # names
 
 def backbone_folder(name:str|Path)->Path:
     "Where a shipped backbone lies; any other path or hub name stays as it is."
-    return SHIPPED_BACKBONES/name if isinstance(name, str) and not Path(name).exists() and name in shipped_backbones() else Path(name)
+    return SHIPPED_BACKBONES/name if isinstance(name, str) and name in shipped_backbones() and not any((Path(name)/f).exists() for f in ('stephrl.json', 'config.json')) else Path(name)
 
 @patch(cls_method=True)
 def load(cls:Policy,

@@ -261,8 +261,8 @@ def has_read(folder:str|Path, # of a backbone
     folder = Path(folder)
     file, card, meta = folder/READ, folder.absolute().parent/'agent.json', folder/'stephrl.json'
     try: known = {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env} if file.exists() else set()
-    except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); make the backbone again: stephrl pretrain') from e
+    except (ValueError, TypeError, KeyError, RecursionError) as e: raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); make the backbone again: stephrl pretrain') from e
     try: learnt = {(task, variation) for task, variation in json.loads(card.read_text())['train_ids']} if card.exists() else set()
-    except (ValueError, TypeError, KeyError) as e: raise ValueError(f'{card}: train_ids: expected pairs [task, variation] ({e}); save the agent again') from e
+    except (ValueError, TypeError, KeyError, RecursionError) as e: raise ValueError(f'{card}: train_ids: expected pairs [task, variation] ({e}); save the agent again') from e
     base = json.loads(meta.read_text()).get('base') if meta.exists() else None       # an adapter: what the model under it knows, too
     return known | learnt | (has_read(backbone_folder(base), env) if base and backbone_folder(base).resolve() != folder.resolve() else set())

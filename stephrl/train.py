@@ -229,7 +229,7 @@ def _plain(config): return json.loads(json.dumps(asdict(config)))
 def _stored(file, otherwise): # a JSON object that an earlier run left
     if not file.exists(): return otherwise
     try: return dict(json.loads(file.read_text()))
-    except (ValueError, TypeError) as e: raise ConfigError(f'{file}: damaged, not a JSON object ({e}); choose another folder, or remove this one') from e
+    except (ValueError, TypeError, RecursionError) as e: raise ConfigError(f'{file}: damaged, not a JSON object ({e}); choose another folder, or remove this one') from e
 
 @patch
 def path(self:Run, *parts)->Path:
@@ -431,7 +431,7 @@ def reinforced(self:Run, on_log=None)->StepHRL:
     folder, file, played = self.path('agents', 'rl'), self.path('transitions', 'mixed.parquet'), self.played()
     with self.stage('rl', folder) as todo:
         if todo:
-            if not file.exists(): save_dataset(self.mixed(self.own_rows(played)), file)
+            save_dataset(self.mixed(self.own_rows(played)), file)
             self.note('rl', **self.improved(self.path('agents', 'clone'), load_dataset(file), self.path('rl'), folder, 'cloning+RL', on_log))
     return load_agent(folder)
 
@@ -455,7 +455,7 @@ def online(self:Run, on_log=None)->StepHRL:
             if todo:
                 out.mkdir(parents=True, exist_ok=True)
                 facts, file = self.play_by_itself(before, out/'collected.jsonl', n), out/'mixed.parquet'
-                if not file.exists(): save_dataset(self.mixed(self.own_rows(played + _playable(read_episodes(out/'collected.jsonl')))), file)
+                save_dataset(self.mixed(self.own_rows(played + _playable(read_episodes(out/'collected.jsonl')))), file)
                 self.note(f'online{n}', collection=facts, rl=self.improved(before, load_dataset(file), out/'rl', folder, f'cloning+RL, online {n}', on_log, n))
         played, before = played + _playable(read_episodes(out/'collected.jsonl')), folder
     return load_agent(before)

@@ -145,7 +145,7 @@ class JsonlTracker(GeneralTracker):
 def read_log(path)->list[dict]: # records; a line that was cut off is passed over
     "The records that a `JsonlTracker` wrote."
     try: return [json.loads(l) for l in Path(path).read_text().splitlines(True) if l.endswith('\n')]
-    except ValueError as e: raise ValueError(f'{path}: damaged, not a log of JSON lines ({e}); delete it, the training goes on without its earlier curves') from e
+    except (ValueError, RecursionError) as e: raise ValueError(f'{path}: damaged, not a log of JSON lines ({e}); delete it, the training goes on without its earlier curves') from e
 
 # %% ../nbs/09a_training.ipynb #c027
 def save_state(state:dict, path)->Path:

@@ -21,7 +21,7 @@ def said(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize('setting,message', [
     ('sed=1', "Did you mean 'seed'"), ('seed=abc', 'seed: expected int'), ('seed=-1', 'seed: expected a number in'), ('seed=1e400', 'seed: expected int'), ('clone.lr=NaN', 'clone.lr: expected a number in (0, 10], found nan'),
     ('clone.lr=Infinity', 'clone.lr'), ('clone.precision=fp8', 'clone.precision: there is no'), ('clone.betas=[1,2]', 'clone.betas'), ('rl.tau=2', 'rl.tau'), ('rl.policy.lr=-1', 'rl.policy.lr'), ('temperature=-1', 'temperature'),
-    ('collect=1e99', 'collect: expected a number in'), ('tasks=[]', 'tasks: expected at least one'), ('workers=-1', 'workers'), ('holdout=-1', 'holdout'), ('focus=1', 'focus: expected a number in [0, 1)'), ('shares={"hig":1}', "Did you mean 'high'?"), ('evenness=7', 'evenness'),
+    ('collect=1e99', 'collect: expected a number in'), ('tasks=[]', 'tasks: expected at least one'), ('exercises=-1', 'exercises: expected a number in'), ('workers=-1', 'workers'), ('holdout=-1', 'holdout'), ('focus=1', 'focus: expected a number in [0, 1)'), ('shares={"hig":1}', "Did you mean 'high'?"), ('evenness=7', 'evenness'),
     ('suite=unsen', "Did you mean 'unseen'"), ('env=scienceworl', "Did you mean 'scienceworld'?"), ('decoding=vald', "Did you mean 'valid'?"), ('demos_per_task=0', 'demos_per_task'), ('eval_limit=0', 'eval_limit')])
 def test_settings(said, setting, message):
     status, text = said('train', '--config', 'smoke', '--set', setting, '--out', 'run')
@@ -36,10 +36,19 @@ def test_where_nothing_can_be_written(said):
             assert status == 1 and text.count('\n') == 1 and ('folder' in text or 'expected the path of a file' in text), (out, text)
     assert Path('file').read_text() == 'mine'
 
+def test_brackets_without_end(said):
+    "Which no parser of JSON follows down."
+    Path('deep').mkdir()
+    for name in ('episodes.jsonl', 'panel.json', 'deep/agent.json'): Path(name).write_text('['*100_000 + '\n')
+    for command, named in ((['view', 'episodes.jsonl', '--html', 'a.html'], 'episodes.jsonl, line 1: not JSON'), (['evaluate', '--agent', 'random', '--suite', 'panel.json', '--out', 'r.json'], 'panel.json: not JSON'),
+                           (['evaluate', '--agent', 'deep', '--suite', 'quick', '--out', 'r.json'], 'agent.json: not a JSON object')):
+        status, text = said(*command)
+        assert status == 1 and named in text and text.count('\n') == 1, text
+
 PANEL = json.loads((PANELS/'quick.json').read_text()) | dict(episodes=[['find-animal', 225]], gold=[100])
 @pytest.mark.parametrize('change,message', [
     (dict(step_limit=0), 'step_limit: expected at least 1'), (dict(step_limit='50'), 'step_limit: expected int'), (dict(gold=['a']), 'gold[0]: expected a score'), (dict(gold=[float('nan')]), 'gold[0]'), (dict(gold=[1, 2]), 'gold: expected one score per episode'),
-    (dict(episodes=[]), 'the list is empty'), (dict(episodes=[['find-animal', True]]), 'episodes[0]: expected [task, variation]'), (dict(episodes=[['find-animal']]), 'episodes[0]'), (dict(version='1.1.0'), 'was made for scienceworld 1.1.0'), (dict(version=None), 'version: expected str')])
+    (dict(episodes=[]), 'the list is empty'), (dict(episodes=[['find-animal', True]]), 'episodes[0]: expected [task, variation]'), (dict(episodes=[['find-animal']]), 'episodes[0]'), (dict(version='1.1.0'), 'was made for scienceworld 1.1.0'), (dict(version=None), 'version: expected str'), (dict(name=['a']), 'name: expected str')])
 def test_panels(said, change, message):
     Path('panel.json').write_text(json.dumps(PANEL | change))
     status, text = said('evaluate', '--agent', 'random', '--suite', 'panel.json', '--out', 'r.json')

@@ -9,7 +9,7 @@ from stephrl.cli import main
 from stephrl.episode import read_episodes
 from stephrl.train import Config, ConfigError, Run
 from stephrl.training import read_log
-from stephrl.transitions import load_dataset, transitions
+from stephrl.transitions import load_dataset, save_dataset, transitions
 
 ENV = os.environ | dict(OMP_NUM_THREADS='1', TOKENIZERS_PARALLELISM='false')   # one thread here and there: then sums have the same order
 PATIENCE = int(os.environ.get('STEPHRL_PATIENCE', 60))*5
@@ -112,7 +112,10 @@ def test_what_was_removed_is_made_again(smoke, tmp_path, capsys):
     (again/'agents'/'rl'/'agent.json').rename(again/'agents'/'.rl.half-written')
     shutil.rmtree(again/'agents'/'rl')
     for f in (again/'results.json', again/'transitions'/'expert.parquet'): f.unlink()
+    mixed = again/'transitions'/'mixed.parquet'
+    save_dataset(load_dataset(mixed).select(range(3)), mixed)                       # made from something else
     assert main(['train', '--config', 'smoke', '--out', str(again)]) == 0
+    assert list(load_dataset(mixed)) == list(load_dataset(out/'transitions'/'mixed.parquet'))
     assert same(weights(out/'agents'/'rl'), weights(again/'agents'/'rl')) and (again/'results.json').exists()
     assert (again/'demos.jsonl').read_bytes() == (out/'demos.jsonl').read_bytes()
 

@@ -26,7 +26,7 @@ def main():
     a = ap.parse_args()
     result = compare(Config.of(a.preset), a.out)
     rows = {n: short(r) | {k: r[k] for k in ('about', 'unevenness')} for n, r in result['rows'].items()}
-    save_json(a.write, result | dict(command=f'python benchmarks/compare.py --preset {a.preset} --out {a.out} --write {a.write}', remark=a.remark, rows=rows, machine=machine()))
+    save_json(a.write, result | dict(command=f'python benchmarks/compare.py --preset {a.preset}', remark=a.remark, rows=rows, machine=machine()))
 
 
 if __name__ == '__main__':

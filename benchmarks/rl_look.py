@@ -3,7 +3,8 @@
     python benchmarks/rl_look.py --run runs/tiny --write results/rl_look.json
 
 Reads a finished run: the episodes that its clone collected, and the agent with critics. Every recorded call of the collected episodes gets its
-V, Q and advantage; they are summed up by role, by how the episode ended and by how far it had come.
+V, Q and advantage; they are summed up by role, by how the episode ended and by how far it had come. RL has drawn only some of these
+episodes; whether values tell good from bad is asked of the others, too, which its critics have never met.
 """
 import argparse
 import json
@@ -15,11 +16,13 @@ import torch
 
 from quick import machine
 from stephrl.agents import load_agent
+from stephrl.bc import encode_table
 from stephrl.episode import read_episodes
 from stephrl.evaluate import save_json
 from stephrl.iql import advantage_weights, effective_sample_size
+from stephrl.offline import mix_rows
 from stephrl.prompts import ROLES
-from stephrl.transitions import load_dataset
+from stephrl.transitions import IMITATED, load_dataset
 
 TENTHS = 10
 
@@ -30,6 +33,12 @@ def told_apart(good, bad):
     if not len(good) or not len(bad): return None
     below, upto = np.searchsorted(bad, good, 'left'), np.searchsorted(bad, good, 'right')
     return round(float(((below + upto)/2).mean()/len(bad)), 3)
+
+
+def drawn(table, policy, rl, seed):
+    "Ids of the collected episodes that RL has learnt from, see `stephrl.offline.mix_rows`."
+    rows = mix_rows(table, encode_table(policy, table).length, rl['max_tokens'], seed)
+    return {table['episode'][i] for i in rows if table['source'][i] not in IMITATED}
 
 
 def calls(episodes, role):  # (episode, how far it had come, call)
@@ -74,16 +83,18 @@ def main():
     ap.add_argument('--write', type=Path, default=Path('results/rl_look.json'))
     a = ap.parse_args()
     config, episodes = json.loads((a.run/'config.json').read_text()), [e for e in read_episodes(a.run/'collected.jsonl') if e.steps and not e.error]
-    filled = load_agent(a.run/'agents'/'rl').fill_values(episodes)
+    agent, table = load_agent(a.run/'agents'/'rl'), load_dataset(a.run/'transitions'/'mixed.parquet')
+    met = drawn(table.select_columns(['role', 'prompt', 'target', 'source', 'task', 'episode']), load_agent(a.run/'agents'/'clone').policy, config['rl'], config['seed'])
+    filled = agent.fill_values(episodes)
+    new = [e for e in episodes if e.id not in met]
     by_role = {r: calls(episodes, r) for r in ROLES}
-    table = load_dataset(a.run/'transitions'/'mixed.parquet')
     heard, roles, w_max = Counter(zip(table['role'], table['kind'])), {}, config['rl']['w_max']
     for r, mine in by_role.items():
         w = advantage_weights(torch.tensor([c.advantage for _, _, c in mine]), config['rl']['beta'], w_max)
-        roles[r] = dict(calls=len(mine), rows=dict(expert=heard[r, 'expert'], own=heard[r, 'collected']), advantages=histogram(mine), values=curve(mine), effective_share=round(effective_sample_size(w), 3), clipped=round((w >= w_max).float().mean().item(), 4))
+        roles[r] = dict(calls=len(mine), rows=dict(expert=heard[r, 'expert'], own=heard[r, 'collected']), advantages=histogram(mine), values={n: curve(calls(some, r)) for n, some in (('met', [e for e in episodes if e.id in met]), ('new', new))}, effective_share=round(effective_sample_size(w), 3), clipped=round((w >= w_max).float().mean().item(), 4))
     tasks = {t: [e.score for e in episodes if e.task == t] for t in config['tasks']}
-    save_json(a.write, dict(command=f'python benchmarks/rl_look.py --run {a.run} --write {a.write}', preset=config['preset'], collect=config['collect'], temperature=config['temperature'], rl=config['rl'], episodes=len(episodes), calls=filled,
-                            families={t: dict(episodes=len(s), score=round(float(np.mean(s)), 1), solved=sum(x >= 100 for x in s), told_apart=family(by_role['low'], t)) for t, s in tasks.items() if s},
+    save_json(a.write, dict(command=f'python benchmarks/rl_look.py --run {a.run} --write {a.write}', preset=config['preset'], collect=config['collect'], temperature=config['temperature'], rl=config['rl'], episodes=len(episodes), met=len(episodes) - len(new), calls=filled,
+                            families={t: dict(episodes=len(s), score=round(float(np.mean(s)), 1), solved=sum(x >= 100 for x in s), told_apart=family(calls(new, 'low'), t)) for t, s in tasks.items() if s},
                             roles=roles, example=example(episodes), machine=machine()))
 
 

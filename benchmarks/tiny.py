@@ -8,8 +8,9 @@ DIR holds json_2.1.1/train. Resumable: what lies in the folder is not done again
 rounded to bfloat16 first, as they are shipped, and these are measured, with free and with valid decoding: `tiny` on `unseen` (test
 variations) and `seen` (dev variations), `tiny-alfworld` on `generated` (floor plans that no published training game uses) and
 `genuine` (published training games of floor plans kept out of training). What the recipe ends with is shipped, cloning + RL, unless it
-is worse than the clone on training variations that are kept out of training. The clone of `tiny` is measured without its care, too,
-and both agents on train variations that they have learnt from, which chooses nothing.
+is worse than the clone on training variations that are kept out of training. The clone of `tiny` is measured without its care, too
+(`careless`), and cloned on with as many tokens as RL's policy has read, but of the demonstrations alone (`continued`): what RL has above
+*that* comes from playing. Both agents are measured on train variations that they have learnt from, which chooses nothing.
 """
 import argparse
 import json
@@ -20,6 +21,7 @@ from numpy.random import default_rng
 from quick import machine, short, stage_times
 from stephrl.agents import SHIPPED, StepHRL, load_agent, save_agent
 from stephrl.annotate import get_annotator
+from stephrl.compare import cloned_on_with, no_rows
 from stephrl.env import load_suite
 from stephrl.episode import read_episodes
 from stephrl.evaluate import episodes_path, evaluate, markdown, paired_difference, prompt_growth, save_json, summarise, table
@@ -27,6 +29,7 @@ from stephrl.rollout import rollout
 from stephrl.train import Config, Run
 
 AGENTS = {'cloning': 'clone', 'cloning + RL': 'rl'}
+RULE = 'what the recipe ends with, cloning + RL, unless the 95% interval of its difference to cloning lies below 0'  # on `Plan.choose`
 WEAK = 80   # families in which cloning stays below that, on the train variations that choose: RL has something to do there
 
 
@@ -91,10 +94,28 @@ def played(out, agents, config, panel, decoding):
     return results
 
 
-def careless(out, agent, config, panel):
+def beside_file(out, panel, which): return out/'played'/f'{panel.name}-free-{which}.json'
+
+
+def careless(out, config):
     "The clone without its care, see `stephrl.agents.StepHRL`: what is that worth?"
-    name, file = 'cloning, not careful', out/'played'/f'{panel.name}-free-careless.json'
-    return json.loads(file.read_text()) if file.exists() else evaluate(load_agent(agent, careful=False, name=name), panel, 'free', out=file, tasks=list(config.tasks), n_parallel=config.parallel, annotator=get_annotator(config.env))
+    return load_agent(out/'rounded'/'clone', careful=False, name='cloning, not careful')
+
+
+def continued(out, config):
+    "The clone after more cloning of the demonstrations, as much as RL's policy has read: what of RL's gain is only longer training?"
+    run, folder, name = Run(config, out), out/'continued', 'cloning, continued'
+    cloned_on_with(no_rows)(run, folder)
+    return load_agent(rounded(folder/'agent', out/'rounded'/'continued', name, config.preset))
+
+
+BESIDE = {'careless': careless, 'continued': continued}  # more agents, on the first panel alone, free decoding
+
+
+def beside(out, config, panel, which):
+    "Result of one of them."
+    file = beside_file(out, panel, which)
+    return json.loads(file.read_text()) if file.exists() else evaluate(BESIDE[which](out, config), panel, 'free', out=file, tasks=list(config.tasks), n_parallel=config.parallel, annotator=get_annotator(config.env))
 
 
 def growth(out, suite, name, agent):
@@ -118,7 +139,7 @@ def main():
     ap.add_argument('--out', type=Path, help='default: runs/PRESET')
     ap.add_argument('--write', type=Path, help='default: results/PRESET.json')
     ap.add_argument('--clone', help='folder or name of an agent that is cloned already: what the results file says of its cloning stays')
-    ap.add_argument('--only', default='', help='play these alone, such as unseen-free,unseen-valid; what lies in the folder is reported all the same')
+    ap.add_argument('--only', default='', help='play these alone, such as unseen-free,unseen-valid,continued; what lies in the folder is reported all the same')
     ap.add_argument('--remark', default='', help='kept in the results file: what else was going on')
     ap.add_argument('--ship', action='store_true', help='put the agent into the package')
     a = ap.parse_args()
@@ -135,13 +156,16 @@ def main():
     wanted = [(suite, decoding) for suite in plan.panels for decoding in ('free', 'valid') if not a.only or f'{suite}-{decoding}' in a.only.split(',') or all(played_file(out, suite, decoding, n).exists() for n in AGENTS)]
     rows = [(suite, decoding, played(out, agents, config, load_suite(suite), decoding)) for suite, decoding in wanted]
     shown = [r for _, _, pair in rows for r in pair.values()]
-    if config.careful and (plan.panels[0], 'free') in wanted: shown.append(careless(out, agents['cloning'], config, load_suite(plan.panels[0])))
+    first = load_suite(plan.panels[0])
+    more = {n: beside(out, config, first, n) for n in BESIDE if config.careful and (not a.only or n in a.only.split(',') or beside_file(out, first, n).exists())}
+    shown += more.values()
+    longer = paired_difference(rows[0][2]['cloning + RL'], more['continued']) if 'continued' in more and rows and rows[0][:2] == (first.name, 'free') else None
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
-        command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,
+        command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, rule=RULE, only=a.only, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,
         machine=machine(), **times(out, before), chosen_on={n: short(r) for n, r in choice.items()}, gained_there=gained,
         by_heart={n: short(r) for n, r in heart.items()}, by_heart_minus=paired_difference(heart['cloning + RL'], heart['cloning']) if heart else None, rows=[short(r) for r in shown],
-        rl_minus_cloning=differences(rows, config.tasks), weak=dict(below=WEAK, families=weak, rl_minus_cloning=differences(rows, weak))))
+        rl_minus_cloning=differences(rows, config.tasks), rl_minus_continued=longer, weak=dict(below=WEAK, families=weak, rl_minus_cloning=differences(rows, weak))))
     print(markdown(table(shown), index=False))
     if a.ship: print(rounded(agents[best], SHIPPED/a.preset, a.preset, a.preset), f'is the agent of {best}')
 

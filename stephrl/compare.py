@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WINDOW', 'SYSTEMS', 'REPORTED', 'System', 'episodes_to_learn', 'cloned_on', 'step_rows', 'taught', 'cloned_on_with',
-           'won_rows', 'weighted_rows', 'erased', 'notes_erased', 'told_returns', 'one_model_per_role', 'asked',
-           'unevenness', 'minus', 'verdicts', 'compare', 'comparison_table']
+           'no_rows', 'won_rows', 'weighted_rows', 'erased', 'notes_erased', 'told_returns', 'one_model_per_role',
+           'asked', 'unevenness', 'minus', 'verdicts', 'compare', 'comparison_table']
 
 # %% ../nbs/16a_compare.ipynb #c003
 import json, os, re
@@ -77,6 +77,10 @@ def cloned_on_with(own:Callable)->Callable: # own: Run -> rows of its own episod
         return load_agent(folder/'agent')
     return make
 
+def no_rows(run:Run)->list[dict]:
+    "Nothing of its own."
+    return []
+
 def won_rows(run:Run)->list[dict]:
     "Rows of its own episodes that reached 100."
     return run.own_rows([e for e in run.played() if e.score >= 100])
@@ -138,6 +142,7 @@ SYSTEMS = {
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
     'careful': System('STEP-HRL, cloning, careful: it leaves dead ends', lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
+    'continued': System('STEP-HRL, cloning + more cloning of the demonstrations', cloned_on_with(no_rows)),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
     'weighted': System('STEP-HRL, cloning + cloning of its own episodes, weighted by score', cloned_on_with(weighted_rows)),
     'rl': System('STEP-HRL, cloning + IQL', lambda run, folder: run.reinforced()),
@@ -182,7 +187,7 @@ def compare(config:Config, # decides data, backbone, budget, panel
             evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed, n_parallel=config.parallel, annotator=get_annotator(config.env))
         rows[name] = json.loads(file.read_text()) | dict(about=system.about, unevenness=unevenness(read_episodes(episodes_path(file))))
     result = dict(command=config.command('compare') + f' --systems {",".join(names or [])}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
-                  rows=rows, minus_plain=minus(rows, 'plain'), minus_cloning=minus(rows, 'cloning'))
+                  rows=rows, **{f'minus_{n}': minus(rows, n) for n in ('plain', 'cloning', 'continued')})
     save_json(out/'comparison.json', result)
     say('\n' + markdown(comparison_table(result), index=False))
     return result

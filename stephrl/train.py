@@ -78,22 +78,48 @@ class Config(Rows):
     eval_limit: int|None = None          # only so many episodes of each family, under the limit of actions above: quick, and no measurement
 
 # %% ../nbs/16_train.ipynb #c008
-PRESETS = dict(
-    quick=Config(backbone='reader2', demos_per_task=120, missteps=.08, parallel=48, env_options=dict(plain_expert=True), at_least=108, high_copies=4, drills=2, readings=1, moments=1, numbers=10, recast=.8, variety=.5, settle=True, focus=.4, collect=45, # 108: eighteen plays with paints, in all six arrangements
-                 shares=dict(high=.3, low=.4, progress=.3), clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
-                 rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05))),
-    smoke=Config(preset='smoke', tasks=('find-animal', 'power-component'), demos_per_task=3, holdout=1, backbone='smoke', shares=dict(high=1, low=1, progress=1), collect=2, rounds=1, moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, eval_limit=1, step_limit=8,
-                 clone=TrainConfig(max_tokens=60_000, lr=3e-3), rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4))))
-PRESETS['alfworld-quick'] = Config(preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', demos_per_task=80, at_least=240, wishes=1, collect=30, parallel=30,
-                                   shares=dict(high=.15, low=.45, progress=.4), clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
-                                   rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny-alfworld'] = replace(PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms', backbone='pretrain:alfworld', demos_per_task=None, at_least=1000, collect=120,
-                                   clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
-                                   rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
-PRESETS['tiny'] = replace(PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, collect=240, evenness=.6, invented=.3, vocabulary=True, searches=30, errands=60, exercises=10, sightings=1, careful=True,
-                          env_options=dict(plain_expert=True, straight_expert=True, patient_expert=True), clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
-                          rl=IQLConfig(beta=20., max_tokens=2_000_000, policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
+PRESETS = {}
+PRESETS['quick'] = Config(
+    backbone='reader2', parallel=48,
+    demos_per_task=120, missteps=.08, env_options=dict(plain_expert=True),
+    at_least=108,                                                           # eighteen plays with paints, in all six arrangements
+    high_copies=4, drills=2, readings=1, moments=1, numbers=10,             # what else a single step can teach: notebook 08b
+    recast=.8, variety=.5, settle=True, focus=.4, shares=dict(high=.3, low=.4, progress=.3),
+    clone=TrainConfig(max_tokens=2_700_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+    collect=45,
+    rl=IQLConfig(beta=20., max_tokens=700_000, policy=TrainConfig(max_tokens=300_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
+PRESETS['smoke'] = Config(
+    preset='smoke', backbone='smoke', tasks=('find-animal', 'power-component'),
+    demos_per_task=3, holdout=1, collect=2, rounds=1, eval_limit=1, step_limit=8,
+    moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, shares=dict(high=1, low=1, progress=1),
+    clone=TrainConfig(max_tokens=60_000, lr=3e-3),
+    rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4)))
+PRESETS['tiny'] = replace(
+    PRESETS['quick'], preset='tiny', tasks=PAPER_TASKS, suite='unseen', leave_out='all30_select', holdout=0, careful=True,
+    env_options=dict(plain_expert=True, straight_expert=True, patient_expert=True),
+    evenness=.6, invented=.3, vocabulary=True,
+    searches=30, errands=60,                                                # walks through the house: notebook 07h
+    exercises=10, sightings=1,                                              # questions in which little else is to be read: 08b
+    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
+    collect=240,
+    rl=IQLConfig(beta=20., max_tokens=4_000_000,                            # all that is collected, and as much of the expert's
+                 policy=TrainConfig(max_tokens=800_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
 
+# %% ../nbs/16_train.ipynb #c010
+PRESETS['alfworld-quick'] = Config(
+    preset='alfworld-quick', env='alfworld', tasks=ALFWORLD_TYPES, split='made', suite='alfworld_quick', backbone='reader', parallel=30,
+    demos_per_task=80, at_least=240, wishes=1, shares=dict(high=.15, low=.45, progress=.4),
+    clone=TrainConfig(max_tokens=2_600_000, batch_tokens=1024, lr=1e-3),
+    collect=30,
+    rl=IQLConfig(beta=20., max_tokens=500_000, policy=TrainConfig(max_tokens=200_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
+PRESETS['tiny-alfworld'] = replace(
+    PRESETS['alfworld-quick'], preset='tiny-alfworld', split='train', suite='generated', leave_out='genuine_rooms',
+    backbone='pretrain:alfworld', demos_per_task=None, at_least=1000,
+    clone=TrainConfig(max_tokens=16_000_000, batch_tokens=1024, lr=1e-3),
+    collect=120,
+    rl=IQLConfig(beta=20., max_tokens=1_000_000, policy=TrainConfig(max_tokens=400_000, batch_tokens=2048, lr=3e-5, warmup=.05)))
+
+# %% ../nbs/16_train.ipynb #c011
 class ConfigError(ValueError):
     "A setting is unknown or of the wrong kind; the message names it, and what there is."
 
@@ -123,7 +149,7 @@ def quick(cls:Config, **changes)->Config:
     "The main job, with changes."
     return cls.of('quick', **changes)
 
-# %% ../nbs/16_train.ipynb #c010
+# %% ../nbs/16_train.ipynb #c013
 def _dotted(d, before=''): # {'clone': {'lr': 1}} -> {'clone.lr': 1}
     out = {}
     for k, v in d.items(): out |= _dotted(v, f'{before}{k}.') if isinstance(v, dict) and k in ('clone', 'rl', 'policy') else {before + k: v}
@@ -148,7 +174,7 @@ def _fitting(key, hint, value): # the value, if it is of the kind `hint`
         raise ConfigError(f'{key}: expected {" or ".join(k.__name__ for k in kinds)}, found {value!r}')
     return value
 
-# %% ../nbs/16_train.ipynb #c013
+# %% ../nbs/16_train.ipynb #c016
 @patch
 def check(self:Config)->Config: # itself
     "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
@@ -170,7 +196,7 @@ def check(self:Config)->Config: # itself
     self.pretraining()
     return self
 
-# %% ../nbs/16_train.ipynb #c014
+# %% ../nbs/16_train.ipynb #c017
 @patch
 def check_names(self:Config):
     "Raises `ConfigError` for a backbone that is nearly one of ours, and for options that the environment's class does not know."
@@ -198,7 +224,7 @@ def panel(self:Config)->Suite:
     parts = [suite.select(self.eval_limit, t).episodes for t in self.tasks]
     return replace(suite, episodes=sum(parts, []), step_limit=self.step_limit, gold=None)
 
-# %% ../nbs/16_train.ipynb #c017
+# %% ../nbs/16_train.ipynb #c020
 class Run:
     "A training run in a folder: one method per stage, each of which can be called again and does only what is missing."
     def __init__(self, config:Config, out:str|Path # made if it is not there
@@ -236,7 +262,7 @@ def path(self:Run, *parts)->Path:
     "A file of this run."
     return self.out.joinpath(*parts)
 
-# %% ../nbs/16_train.ipynb #c020
+# %% ../nbs/16_train.ipynb #c023
 LAST = ('evaluation', 'page') # stages that come after all learning
 
 @patch
@@ -258,7 +284,7 @@ def stage(self:Run, name:str, *made:Path): # files or folders that the finished 
         if time.monotonic() - began > .5 or not before: entry['seconds'] = before + time.monotonic() - began
         save_json(self.out/'stages.json', self.stages)
 
-# %% ../nbs/16_train.ipynb #c023
+# %% ../nbs/16_train.ipynb #c026
 @patch
 def demonstrations(self:Run)->list[Episode]:
     "Expert episodes of train variations, verified by replay: demos.jsonl."
@@ -275,7 +301,7 @@ def annotated(self:Run)->list[Episode]:
         if todo: annotate_file(self.path('demos.jsonl'), file)
     return read_episodes(file)
 
-# %% ../nbs/16_train.ipynb #c024
+# %% ../nbs/16_train.ipynb #c027
 @patch
 def searched(self:Run)->list[Episode]: # annotated
     "Searches through the house and errands, if they are asked for: searches.jsonl and errands.jsonl."
@@ -308,7 +334,7 @@ def learnable(self:Run)->tuple[list, list]: # (to learn from, held out)
     episodes = read_episodes(self.path('annotated.jsonl'))
     return self.split([self.config.as_learnt(e) for e in episodes])
 
-# %% ../nbs/16_train.ipynb #c027
+# %% ../nbs/16_train.ipynb #c030
 @patch
 def tables(self:Run): # two `datasets` tables: expert transitions to learn from, held-out ones
     "transitions/expert.parquet and transitions/heldout.parquet"
@@ -327,7 +353,7 @@ def known_words(self:Run)->set[str]:
     tokens = AutoTokenizer.from_pretrained(self.backbone_path())
     return {w for i in range(len(tokens)) if re.fullmatch('[a-z]+', w := tokens.decode([i]).strip())}
 
-# %% ../nbs/16_train.ipynb #c029
+# %% ../nbs/16_train.ipynb #c032
 @patch
 def backbone(self:Run)->Policy:
     "The model before training: backbone/ for a small one made here, pretraining/backbone for one that read first, loaded for any other."
@@ -346,7 +372,7 @@ def backbone_path(self:Run)->Path:
     if self.config.backbone in BACKBONES: return self.path('backbone')
     return self.path('pretraining', 'backbone') if self.config.pretraining() else backbone_folder(self.config.backbone)
 
-# %% ../nbs/16_train.ipynb #c031
+# %% ../nbs/16_train.ipynb #c034
 @patch
 def train_ids(self:Run)->list: # (task, variation) pairs
     "Every variation that this run has learnt from or looked at in training."
@@ -377,7 +403,7 @@ def note(self:Run, name:str, **facts):
     "Keep facts about a stage in NAME.json."
     save_json(self.path('notes', f'{name}.json'), facts)
 
-# %% ../nbs/16_train.ipynb #c033
+# %% ../nbs/16_train.ipynb #c036
 @patch
 def collected(self:Run)->list[Episode]:
     "Episodes of the clone on train variations: collected.jsonl."
@@ -398,7 +424,7 @@ def play_by_itself(self:Run, agent:Path, file:Path, before:int=0 # how often age
                        step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
     return dict(episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
 
-# %% ../nbs/16_train.ipynb #c035
+# %% ../nbs/16_train.ipynb #c038
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
@@ -423,7 +449,7 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
 def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
     "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
     with uninterrupted(): from datasets import concatenate_datasets
-    return concatenate_datasets([self.tables()[0], to_dataset(self.config.recasted(own, played=True))])
+    return concatenate_datasets([self.tables()[0], *([to_dataset(self.config.recasted(own, played=True))] if own else [])])
 
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:
@@ -444,7 +470,7 @@ def improved(self:Run, before:Path, table, out:Path, folder:Path, name:str, on_l
     save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
     return summary
 
-# %% ../nbs/16_train.ipynb #c037
+# %% ../nbs/16_train.ipynb #c040
 @patch
 def online(self:Run, on_log=None)->StepHRL:
     "Rounds of playing and IQL: online/N/ and agents/onlineN. The agent of the last round; without rounds, of offline RL."
@@ -466,7 +492,7 @@ def measured(self:Run)->dict[str, Path]: # name in the results -> the agent's fo
     n = self.config.rounds
     return dict(cloning=self.path('agents', 'clone'), rl=self.path('agents', 'rl')) | ({'online': self.path('agents', f'online{n}')} if n else {})
 
-# %% ../nbs/16_train.ipynb #c039
+# %% ../nbs/16_train.ipynb #c042
 @patch
 def results(self:Run)->dict:
     "evaluation/cloning.json, evaluation/rl.json, with `rounds` evaluation/onlineN.json and, from them and all that was noted, results.json."
@@ -490,7 +516,7 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
                 **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}), prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
                 command=self.config.command('train'))
 
-# %% ../nbs/16_train.ipynb #c041
+# %% ../nbs/16_train.ipynb #c044
 @patch
 def page(self:Run)->Path:
     "episodes.html: the episodes of the evaluation, to look at."
@@ -502,7 +528,7 @@ def page(self:Run)->Path:
             to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
     return file
 
-# %% ../nbs/16_train.ipynb #c043
+# %% ../nbs/16_train.ipynb #c046
 STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
               backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
               online='it goes on playing and learning, if rounds are asked for', results='the agents are measured', page='something to look at')

@@ -1,6 +1,6 @@
 """The notebooks are the source. This checks, in a scratch copy, that cleaning and exporting them changes nothing,
-that README.md is what nbs/index.ipynb says, and that no notebook is too large, has a cell too long to be read at once, keeps widget state, or
-shows a path of its author's machine.
+that README.md is what nbs/index.ipynb says, and that no notebook is too large, has a cell too long to be read at once or a line too wide, keeps
+widget state, or shows a path of its author's machine.
 `--write-readme` writes README.md instead."""
 import argparse, filecmp, json, os, re, shutil, subprocess, sys, tempfile
 from pathlib import Path
@@ -8,6 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 OWN = re.compile(r'(?<![\w.])(?:/[\w.-]+)*/(?:\.venv|site-packages)/|(?<![\w.])/(?:home|Users|root)/\w+')  # a path that only its author has
+
+
+def wide(source):
+    "Lines that have to be scrolled sideways. Not meant: a docstring, and what stands before a comment on its argument; nor the cells that write the README."
+    code = lambda line: re.sub(r'(?<=\S)\s+# .*$', '', line)
+    return [l for l in source.splitlines() if len(code(l)) > 140 and not l.lstrip().startswith(('"', '#'))] if not source.startswith('#| echo: false') else []
 
 
 def readme(index):
@@ -52,6 +58,7 @@ def main():
         if nb.stat().st_size > 500_000: wrong.append(f'{nb.relative_to(ROOT)}: {nb.stat().st_size//1000} kB, more than 500')
         book = json.loads(nb.read_text(encoding='utf8'))
         wrong += [f'{nb.relative_to(ROOT)}: cell {c["id"]} has {n} lines, more than 45' for c in book['cells'] if (n := len(''.join(c['source']).splitlines())) > 45]
+        wrong += [f'{nb.relative_to(ROOT)}: cell {c["id"]} has a line of {len(l)} characters, more than 140: {l.strip()[:60]}...' for c in book['cells'] if c['cell_type'] == 'code' for l in wide(''.join(c['source']))]
         if 'widgets' in book['metadata']: wrong.append(f'{nb.relative_to(ROOT)}: keeps widget state')
         if found := OWN.search('\n'.join(json.dumps(c.get('outputs', [])) for c in book['cells'])): wrong.append(f'{nb.relative_to(ROOT)}: an output holds {found[0]!r}, a path of the machine where it ran')
     if (ROOT/'README.md').read_text(encoding='utf8') != readme(ROOT/'nbs/index.ipynb'):

@@ -20,7 +20,8 @@ from .env import nearest
 from .episode import Observation
 from .critics import CriticSet
 from .policy import Policy
-from .prompts import flat_header, flat_target, high_prompt, history_prompt, low_prompt, low_target, parse_high, parse_low, parse_progress, progress_prompt
+from .prompts import (flat_header, flat_target, high_prompt, history_prompt, low_prompt, low_target,
+                             parse_high, parse_low, parse_progress, progress_prompt)
 
 # %% ../nbs/12_agents.ipynb #c005
 @dataclass
@@ -146,9 +147,11 @@ class StepHRL(Agent):
         super().__init__(policy, name or self.kind + '-oracle'*oracle_progress, **kwargs)
         self.max_subtask_steps, self.max_new_tokens, self.oracle_progress = max_subtask_steps, max_new_tokens, oracle_progress
         self.careful, self.env, self.annotator = careful, env, annotator
-        self.options = dict(max_subtask_steps=max_subtask_steps, max_new_tokens=max_new_tokens, oracle_progress=oracle_progress, careful=careful, env=env)
+        self.options = dict(max_subtask_steps=max_subtask_steps, max_new_tokens=max_new_tokens,
+                            oracle_progress=oracle_progress, careful=careful, env=env)
 
-    def ask(self, role, prompt, choices=None, action=None, without=()): return Ask(role, prompt, self.max_new_tokens, choices, action, without)
+    def ask(self, role, prompt, choices=None, action=None, without=()):
+        return Ask(role, prompt, self.max_new_tokens, choices, action, without)
 
 # %% ../nbs/12_agents.ipynb #c023
 @patch
@@ -295,8 +298,11 @@ def load_agent(path_or_name:str|Path, # a directory, a shipped name, or a kind t
     policy = policies.get('', policies) or None
     critics = _load_critics(path/'critics', device) if card['critics'] else {}
     name = {} if changes else dict(name=card['name'])                  # an agent with other settings is another agent
-    try: agent = AGENTS[card['kind']](policy=policy, train_ids=map(tuple, card['train_ids']), **{**critics, **card['options'], **name, **changes})
-    except (TypeError, ValueError) as e: raise AgentError(f'{path/"agent.json"}: options: {card["kind"]} cannot be made with {card["options"]} ({e}); save the agent again') from e
+    try: agent = AGENTS[card['kind']](policy=policy, train_ids=map(tuple, card['train_ids']),
+                                      **{**critics, **card['options'], **name, **changes})
+    except (TypeError, ValueError) as e:
+        raise AgentError(f'{path/"agent.json"}: options: {card["kind"]} cannot be made with {card["options"]} ({e}); '
+                         'save the agent again') from e
     if unknown := sorted({**card['options'], **changes}.keys() - {*agent.options, 'name', 'annotator', 'critics', 'critics_policy'}):
         raise AgentError(f'{path/"agent.json"}: options: {card["kind"]} has no setting {unknown[0]!r}.{nearest(unknown[0], agent.options)}')
     return agent
@@ -317,10 +323,15 @@ def _read_card(path):
     try: card = dict(json.loads(file.read_text(encoding='utf8')))
     except (ValueError, TypeError, RecursionError) as e: raise AgentError(f'{file}: not a JSON object ({e}); save the agent again') from e
     if card.get('format') != AGENT_FORMAT:
-        raise AgentError(f'{file}: format: this stephrl reads {AGENT_FORMAT}, found {card.get("format")!r}; load it with the stephrl {card.get("stephrl", "")} that saved it, or train it again')
+        raise AgentError(f'{file}: format: this stephrl reads {AGENT_FORMAT}, found {card.get("format")!r}; '
+                         f'load it with the stephrl {card.get("stephrl", "")} that saved it, or train it again')
     for field, kind in CARD.items():
-        if not isinstance(card.get(field), kind): raise AgentError(f'{file}: {field}: expected {kind.__name__}, found {card.get(field)!r}; save the agent again')
+        if not isinstance(card.get(field), kind):
+            raise AgentError(f'{file}: {field}: expected {kind.__name__}, found {card.get(field)!r}; save the agent again')
     for x in card['train_ids']:
-        if not isinstance(x, list) or len(x) != 2: raise AgentError(f'{file}: train_ids: expected pairs [task, variation], found {x!r:.40}; save the agent again')
-    if card['kind'] not in AGENTS: raise AgentError(f'{file}: kind: unknown agent {card["kind"]!r}.{nearest(card["kind"], AGENTS)} Import the module that registers it')
+        if not isinstance(x, list) or len(x) != 2:
+            raise AgentError(f'{file}: train_ids: expected pairs [task, variation], found {x!r:.40}; save the agent again')
+    if card['kind'] not in AGENTS:
+        raise AgentError(f'{file}: kind: unknown agent {card["kind"]!r}.{nearest(card["kind"], AGENTS)} '
+                         'Import the module that registers it')
     return card

@@ -21,7 +21,8 @@ from .episode import Observation, replacing
 from .pddl import INSTALL, NOTHING, Game, engine_parts
 
 # %% ../nbs/04_alfworld.ipynb #c006
-TYPES = ('pick_and_place_simple', 'look_at_obj_in_light', 'pick_clean_then_place_in_recep', 'pick_heat_then_place_in_recep', 'pick_cool_then_place_in_recep', 'pick_two_obj_and_place')
+TYPES = ('pick_and_place_simple', 'look_at_obj_in_light', 'pick_clean_then_place_in_recep',
+         'pick_heat_then_place_in_recep', 'pick_cool_then_place_in_recep', 'pick_two_obj_and_place')
 PUBLISHED = ('train', 'valid_seen', 'valid_unseen')
 SPLITS = (*PUBLISHED, 'generated', 'made')
 
@@ -96,11 +97,17 @@ def read_game(path:str|Path, # game.tw-pddl
     if not isinstance(d, dict): raise GameError(f'{path}: no game, expected a JSON object, found {type(d).__name__}; get it again')
     for k, kind in dict(pddl_problem=str, grammar=str, solvable=bool, **({'pddl_domain': str} if trusted else {})).items():
         if k not in d: raise GameError(f'{path}: no game, the entry {k!r} is missing; get it again')
-        if not isinstance(d[k], kind): raise GameError(f'{path}: {k}: expected {"text" if kind is str else "true or false"}, found {d[k]!r:.40}; get it again')
+        if not isinstance(d[k], kind):
+            raise GameError(f'{path}: {k}: expected {"text" if kind is str else "true or false"}, '
+                            f'found {d[k]!r:.40}; get it again')
     if not d['solvable']: raise GameError(f'{path}: nobody has solved this game')
     goal, dialect = GOAL.search(d['grammar']), dialect_of(d['grammar'])
-    if not goal or not dialect: raise GameError(f"{path}: {'no task sentence' if dialect else 'neither put nor move'} in its grammar: it was made for another version of alfworld")
-    if trusted and dialect == 'put': raise GameError(f'{path}: made before alfworld 0.4, where one said "put X in/on Y"; without trusted=True it is converted to "move X to Y"')
+    if not goal or not dialect:
+        raise GameError(f"{path}: {'no task sentence' if dialect else 'neither put nor move'} in its grammar: "
+                        "it was made for another version of alfworld")
+    if trusted and dialect == 'put':
+        raise GameError(f'{path}: made before alfworld 0.4, where one said "put X in/on Y"; '
+                        'without trusted=True it is converted to "move X to Y"')
     goal = goal[1].strip() if trusted else sanitised(goal[1].strip(), path)
     game = Household(d['pddl_problem'], goal, str(path), dialect, (d['pddl_domain'], d['grammar']) if trusted else None)
     try: game.type, game.id
@@ -114,8 +121,11 @@ def lacking(problem:str)->str: # 'apple', 'fridge'; '' when all is there
     start, _, goal = problem.partition('(:init')[2].lower().partition('(:goal')
     for predicate in ('objecttype', 'receptacletype'):
         for variable, kind in set(re.findall(rf'\({predicate} (\?\S+) ([\w-]+)\)', goal)):
-            if len(re.findall(rf'\({predicate} \S+ {re.escape(kind)}\)', start)) < (2 if predicate == 'objecttype' and '(not (=' in goal else 1): return kind.removesuffix('type')
-    helper = next((place for mark, place in dict(isclean='sinkbasin', ishot='microwave', iscool='fridge').items() if f'({mark} ' in goal), None)
+            if (len(re.findall(rf'\({predicate} \S+ {re.escape(kind)}\)', start))
+                    < (2 if predicate == 'objecttype' and '(not (=' in goal else 1)):
+                return kind.removesuffix('type')
+    helper = next((place for mark, place in dict(isclean='sinkbasin', ishot='microwave', iscool='fridge').items()
+                   if f'({mark} ' in goal), None)
     return helper if helper and not re.search(rf'\(receptacletype \S+ {helper}type\)', start) else ''
 
 # %% ../nbs/04_alfworld.ipynb #c016
@@ -242,11 +252,17 @@ def found(self:ALFWorld, split:str)->Found: # it may hold nothing
     folder = split_folder(self.data, split) if self.data else None
     if folder is None:
         where = f'{self.data} has no folder json_2.1.1/{split}' if self.data else 'ALFWORLD_DATA is not set'
-        raise EnvError(f"{where}; get the games with `alfworld-download` and set ALFWORLD_DATA, make some with `stephrl games --out DIR`, or use the splits 'made' and 'generated', which need no files")
+        raise EnvError(f"{where}; get the games with `alfworld-download` and set ALFWORLD_DATA, "
+                       "make some with `stephrl games --out DIR`, "
+                       "or use the splits 'made' and 'generated', which need no files")
     if folder not in _found:
         found = _found[folder] = find_games(folder)
-        if found.skipped: warnings.warn(f'{len(found.skipped)} of {len(found.skipped) + len(found.games)} games skipped in {folder}:\n' + '\n'.join(found.skipped[:20]) + '\n…'*(len(found.skipped) > 20))
-        if found.old: warnings.warn(f'{found.old} of {len(found.games)} games in {folder} were made before alfworld 0.4 and say "put X in/on Y": they are played as the others, with "move X to Y"')
+        if found.skipped:
+            warnings.warn(f'{len(found.skipped)} of {len(found.skipped) + len(found.games)} games skipped in {folder}:\n'
+                          + '\n'.join(found.skipped[:20]) + '\n…'*(len(found.skipped) > 20))
+        if found.old:
+            warnings.warn(f'{found.old} of {len(found.games)} games in {folder} were made before alfworld 0.4 '
+                          'and say "put X in/on Y": they are played as the others, with "move X to Y"')
     self.skipped = _found[folder].skipped
     return _found[folder]
 
@@ -254,7 +270,9 @@ def found(self:ALFWorld, split:str)->Found: # it may hold nothing
 def games(self:ALFWorld, split:str)->dict: # {id: (type, path)}
     "The games of a published split, as `found`. Raises `EnvError` where there is none that can be played, too."
     found = self.found(split)
-    if not found.games: raise EnvError(f'{split_folder(self.data, split)} holds no game that can be played{": " + found.skipped[0] if found.skipped else ""}; get the games with `alfworld-download`')
+    if not found.games:
+        raise EnvError(f'{split_folder(self.data, split)} holds no game that can be played'
+                       f'{": " + found.skipped[0] if found.skipped else ""}; get the games with `alfworld-download`')
     return found.games
 
 @patch
@@ -279,8 +297,13 @@ def find(self:ALFWorld, task:str, variation:str)->Household:
     published = [s for s in PUBLISHED[::-1] if self.data and split_folder(self.data, s)]
     for split in ('generated', *published, 'made') if variation in pinned() else (*published, 'generated', 'made'):
         if split in PUBLISHED and (place := self.found(split).games.get(variation)): return read_game(place[1], self.trusted)
-        if split not in PUBLISHED and (game := import_module('stephrl.alfworld_games').known_games(split, task).get(variation)): return game()
-    raise UnknownGame(f'no game {variation!r} of type {task} in ' + (f'{self.data}; is the data set whole?' if self.data else 'the generated splits, and ALFWORLD_DATA is not set: get the published games with `alfworld-download` and point it to them'))
+        if (split not in PUBLISHED
+                and (game := import_module('stephrl.alfworld_games').known_games(split, task).get(variation))):
+            return game()
+    raise UnknownGame(f'no game {variation!r} of type {task} in ' + (
+        f'{self.data}; is the data set whole?' if self.data else
+        'the generated splits, and ALFWORLD_DATA is not set: '
+        'get the published games with `alfworld-download` and point it to them'))
 
 @patch
 def reset(self:ALFWorld, task:str, variation:str, # id of a game
@@ -304,7 +327,9 @@ def load(self:ALFWorld, household:Household):
     domain, grammar = household.rules or rules_of_the_wheel()
     try: self.game = Game(domain, grammar, household.problem, None if household.rules else dict(task=f'Your task is to: {household.goal}'))
     except EnvError as e: raise GameError(f'{household.source or household.id}: {e}') from e
-    except Exception as e: raise GameError(f'{household.source or household.id}: the engine cannot read it ({type(e).__name__}: {str(e)[:100]})') from e
+    except Exception as e:
+        raise GameError(f'{household.source or household.id}: the engine cannot read it '
+                        f'({type(e).__name__}: {str(e)[:100]})') from e
     self.household, self.converted = household, self.converted + (household.dialect == 'put')
 
 @patch
@@ -350,5 +375,8 @@ def published_suite(name:str, # 'valid_seen' or 'valid_unseen'
     "All games of a published split, 50 actions each. Raises `EnvError` with the remedy where the data set is missing."
     env = ALFWorld(data=data)
     games, found = env.games(name), env.found(name)
-    note = '; '.join(filter(None, [f'{len(found.skipped)} of {len(found.skipped) + len(games)} games LEFT OUT'*bool(found.skipped), f'{found.old} games of before alfworld 0.4 converted'*bool(found.old)]))
-    return Suite(name, 'alfworld', ALFWorld.version, '', 50, [(kind, id) for id, (kind, _) in games.items()], skipped=found.skipped, note=note)
+    note = '; '.join(filter(None, [
+        f'{len(found.skipped)} of {len(found.skipped) + len(games)} games LEFT OUT'*bool(found.skipped),
+        f'{found.old} games of before alfworld 0.4 converted'*bool(found.old)]))
+    return Suite(name, 'alfworld', ALFWorld.version, '', 50, [(kind, id) for id, (kind, _) in games.items()],
+                 skipped=found.skipped, note=note)

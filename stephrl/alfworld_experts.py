@@ -30,9 +30,12 @@ class Wish:
     place: str         # 'fridge'; for looking: 'desklamp'
     number: int = 1    # how many things
 
-SENTENCES = ((5, r'(?:put|find) two (\w+) (?:in|and put them in) (\w+)'), (2, r'put a clean (\w+) in (\w+)'), (2, r'clean some (\w+) and put it in (\w+)'), (3, r'put a hot (\w+) in (\w+)'),
-             (3, r'heat some (\w+) and put it in (\w+)'), (4, r'put a cool (\w+) in (\w+)'), (4, r'cool some (\w+) and put it in (\w+)'), (1, r'look at (\w+) under the (\w+)'),
-             (1, r'examine the (\w+) with the (\w+)'), (0, r'put (?:a|some) (\w+) (?:in|on) (\w+)'))
+SENTENCES = ((5, r'(?:put|find) two (\w+) (?:in|and put them in) (\w+)'),
+             (2, r'put a clean (\w+) in (\w+)'), (2, r'clean some (\w+) and put it in (\w+)'),
+             (3, r'put a hot (\w+) in (\w+)'), (3, r'heat some (\w+) and put it in (\w+)'),
+             (4, r'put a cool (\w+) in (\w+)'), (4, r'cool some (\w+) and put it in (\w+)'),
+             (1, r'look at (\w+) under the (\w+)'), (1, r'examine the (\w+) with the (\w+)'),
+             (0, r'put (?:a|some) (\w+) (?:in|on) (\w+)'))
 
 def wish_of(sentence:str)->Wish|None: # None: not one of the forms
     "What a task sentence asks for."
@@ -49,7 +52,8 @@ def wanted_at(game:Household)->tuple[list, set]: # all places; those that hold w
     called = {i: n.name for i, n in named({x for f in facts for x in f[1:] if '_bar_' in x and not x.startswith('loc')}).items()}
     wish = wish_of(game.goal)
     wanted = {f[1] for f in facts if wish and f[0] == 'objecttype' and f[2].removesuffix('type') == wish.thing}
-    return [called[f[1]] for f in facts if f[0] == 'receptacletype'], {called[f[2]] for f in facts if f[0] == 'inreceptacle' and f[1] in wanted and f[2] in called}
+    return ([called[f[1]] for f in facts if f[0] == 'receptacletype'],
+            {called[f[2]] for f in facts if f[0] == 'inreceptacle' and f[1] in wanted and f[2] in called})
 
 def count_yield(games # `Household`s
                )->dict: # kind of place -> share of such places that held what was wanted, per action
@@ -72,7 +76,8 @@ class SearchExpert:
     "Finds, prepares and places things; knows the task sentence and the answers, nothing else."
     def __init__(self, sentence:str):
         self.wish = wish_of(sentence)
-        if self.wish is None: raise EnvError(f'the expert does not understand {sentence!r}: it is none of the sentences that ALFWorld makes')
+        if self.wish is None:
+            raise EnvError(f'the expert does not understand {sentence!r}: it is none of the sentences that ALFWorld makes')
         self.script, self.at = None, ''
 
     def act(self, observation:Observation)->str|None: # None: given up
@@ -149,7 +154,8 @@ def wheel_expert(): # (the class, the module that draws random numbers)
     with tempfile.TemporaryDirectory() as tmp:
         os.environ['ALFWORLD_DATA'] = before or tmp
         try:
-            with uninterrupted(): return import_module('alfworld.agents.expert.handcoded_expert_tw').HandCodedTWAgent, import_module('alfworld.agents.expert.handcoded_expert')
+            with uninterrupted(): return (import_module('alfworld.agents.expert.handcoded_expert_tw').HandCodedTWAgent,
+                                          import_module('alfworld.agents.expert.handcoded_expert'))
         finally:
             if before is None: os.environ.pop('ALFWORLD_DATA', None)
 
@@ -161,7 +167,8 @@ class HandcodedExpert:
         cls, self.module = wheel_expert()
         self.env, self.random, self.corrected, self.last, self.agent = env, Random(seed), corrected, '', cls(max_steps=max_steps)
         lamp = wish.kind == TYPES[1]
-        params = dict(object_target=wish.thing, parent_target='' if lamp else wish.place, toggle_target=wish.place if lamp else '', mrecep_target='', object_sliced=False, task_type=wish.kind)
+        params = dict(object_target=wish.thing, parent_target='' if lamp else wish.place,
+                      toggle_target=wish.place if lamp else '', mrecep_target='', object_sliced=False, task_type=wish.kind)
         self.agent.policy = self.agent.get_task_policy(params)(params, max_steps=max_steps)
 
     def act(self, observation:Observation)->str|None: # None: given up
@@ -181,7 +188,8 @@ class HandcodedExpert:
         _, logic, _, _ = engine_parts()
         game = self.env.game
         shown = lambda f: logic.Proposition(f.name, [logic.Variable(game.names[v.name].name, v.type) for v in f.arguments])
-        return dict(feedback=self.env.feedback, admissible_commands=game.admissible(), facts=[shown(f) for f in game.facts.facts], won=game.won)
+        return dict(feedback=self.env.feedback, admissible_commands=game.admissible(),
+                    facts=[shown(f) for f in game.facts.facts], won=game.won)
 
 # %% ../nbs/04a_alfworld_experts.ipynb #c023
 def make_expert(kind:str, # 'search' or 'handcoded'
@@ -202,7 +210,8 @@ def main(argv=None):
     made = [recipe() for kind in TYPES for recipe in known('made', kind).values()]
     counts = count_yield(published), count_yield(made)
     found = {k: round(sum(c.get(k, 0) for c in counts)/2, 4) for k in sorted({*counts[0], *counts[1]})}
-    about = dict(source=f'{len(published)} published training games, {len(made)} made ones', command='python -m stephrl.alfworld_experts $ALFWORLD_DATA')
+    about = dict(source=f'{len(published)} published training games, {len(made)} made ones',
+                 command='python -m stephrl.alfworld_experts $ALFWORLD_DATA')
     with replacing(a.out) as temp: temp.write_text(json.dumps({**about, 'yield': found}, indent=1) + '\n')
     print(a.out, *sorted(found, key=lambda k: -found[k]))
 

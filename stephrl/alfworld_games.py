@@ -37,14 +37,16 @@ def table(name:str): # a module
 def may_hold()->dict: # kind of place -> sorted kinds of things
     "What may lie where; bowls, boxes and the like are things here, not places."
     t = table('constants')
-    return {k: sorted(o for o in v if not o.endswith('Sliced')) for k, v in sorted(t.VAL_RECEPTACLE_OBJECTS.items()) if k not in t.MOVABLE_RECEPTACLES}
+    return {k: sorted(o for o in v if not o.endswith('Sliced'))
+            for k, v in sorted(t.VAL_RECEPTACLE_OBJECTS.items()) if k not in t.MOVABLE_RECEPTACLES}
 
 @cache
 def plans()->tuple: # numbers of the floor plans
     return tuple(sorted(int(re.search(r'\d+', p.name)[0]) for p in (wheel()/'gen'/'layouts').glob('*-objects.json')))
 
 # %% ../nbs/04b_alfworld_games.ipynb #c009
-MISSING = dict(StoveBurner=4, CoffeeMachine=1, Toaster=1, GarbageCan=1, HandTowelHolder=1, TowelHolder=1, ToiletPaperHanger=1, LaundryHamper=1)
+MISSING = dict(StoveBurner=4, CoffeeMachine=1, Toaster=1, GarbageCan=1,
+               HandTowelHolder=1, TowelHolder=1, ToiletPaperHanger=1, LaundryHamper=1)
 OPENABLE = ('Fridge', 'Cabinet', 'Microwave', 'Drawer', 'Safe')
 
 def mangled(name:str)->str: # 'Cup|-01.50' -> 'Cup_bar__minus_01_dot_50'
@@ -65,11 +67,15 @@ def floor_plan(number:int)->tuple[dict, frozenset]: # {id of a place: (kind, poi
         if (basin or kind) in may_hold(): places[mangled(f'{name}|{basin}' if basin else name)] = (basin or kind, point(*at))
     have = {k for k, _ in places.values()}
     for kind, n in MISSING.items():
-        if kind in kinds - have: places |= {mangled(f'{kind}|+{i:02d}.00|+00.00|+{number:02d}.00'): (kind, point(50+i, len(places), 0, 30)) for i in range(n)}
+        if kind in kinds - have:
+            places |= {mangled(f'{kind}|+{i:02d}.00|+00.00|+{number:02d}.00'): (kind, point(50+i, len(places), 0, 30))
+                       for i in range(n)}
     return places, frozenset(kinds)
 
 # %% ../nbs/04b_alfworld_games.ipynb #c012
-MEANS = {'pick_clean_then_place_in_recep': ('Cleanable', 'SinkBasin'), 'pick_heat_then_place_in_recep': ('Heatable', 'Microwave'), 'pick_cool_then_place_in_recep': ('Coolable', 'Fridge')}
+MEANS = {'pick_clean_then_place_in_recep': ('Cleanable', 'SinkBasin'),
+         'pick_heat_then_place_in_recep':  ('Heatable', 'Microwave'),
+         'pick_cool_then_place_in_recep':  ('Coolable', 'Fridge')}
 LAMP_PLACES = ('Desk', 'SideTable', 'Dresser', 'Shelf', 'CoffeeTable', 'DiningTable')
 
 @cache
@@ -82,7 +88,8 @@ def goals(kind:str, plan:int)->list[tuple]: # (thing, place), sorted; the place 
     how, where = MEANS.get(kind, ('', ''))
     if how: held &= table('constants').VAL_ACTION_OBJECTS[how]
     if where and where not in have: return []
-    return [(o, k) for o in sorted(held) for k in sorted(have) if o in may_hold()[k] and k != where and len([p for p in have if o in may_hold()[p]]) > 1]
+    return [(o, k) for o in sorted(held) for k in sorted(have)
+            if o in may_hold()[k] and k != where and len([p for p in have if o in may_hold()[p]]) > 1]
 
 # %% ../nbs/04b_alfworld_games.ipynb #c015
 @dataclass
@@ -125,7 +132,8 @@ def draw_scene(draw:Random, kind:str, # one of the six types
         if tables: things[thing_id(draw, 'DeskLamp', 0)] = ('DeskLamp', draw.choice(tables))
     for other in sorted(kinds - {thing}): things |= scatter(draw, other, draw.randint(1, 3), places)
     words = dict(obj=thing.lower(), recep=place.lower(), toggle='desklamp', mrecep='')
-    return Scene(kind, plan, thing, place, places, things, sentence=draw.choice(table('goal_library').gdict[kind]['templates']).format(**words) + '.')
+    return Scene(kind, plan, thing, place, places, things,
+                 sentence=draw.choice(table('goal_library').gdict[kind]['templates']).format(**words) + '.')
 
 # %% ../nbs/04b_alfworld_games.ipynb #c018
 def problem_of(s:Scene)->str: # PDDL
@@ -136,17 +144,21 @@ def problem_of(s:Scene)->str: # PDDL
     for p, (k, at) in s.places.items(): facts += [f'(receptacleType {p} {k}Type)', f'(receptacleAtLocation {p} {at})']
     for t, (k, at) in s.things.items():
         facts += [f'(objectType {t} {k}Type)', f'(inReceptacle {t} {at})', f'(objectAtLocation {t} {s.places[at][1]})', *abilities(t, k)]
-    names = [('agent1', 'agent'), *((t, 'object') for t in s.things), *((p, 'receptacle') for p in s.places), *((f'{k}Type', 'otype') for k in kinds),
-             *((f'{k}Type', 'rtype') for k in holders), *((p, 'location') for p in sorted({s.start, *(at for _, at in s.places.values())}))]
+    names = [('agent1', 'agent'), *((t, 'object') for t in s.things), *((p, 'receptacle') for p in s.places),
+             *((f'{k}Type', 'otype') for k in kinds), *((f'{k}Type', 'rtype') for k in holders),
+             *((p, 'location') for p in sorted({s.start, *(at for _, at in s.places.values())}))]
     goal = table('goal_library').gdict[s.kind]['pddl'].replace('#', '-').format(obj=s.thing, recep=s.place, toggle='DeskLamp')
     line = lambda rows: '\n '.join(rows)
-    return f'(define (problem plan_{s.plan})\n(:domain alfred)\n(:objects\n {line(f"{n} - {t}" for n, t in names)})\n(:init\n {line(facts)})\n{goal}'   # the goal's last bracket closes the problem
+    return (f'(define (problem plan_{s.plan})\n(:domain alfred)\n(:objects\n {line(f"{n} - {t}" for n, t in names)})\n'
+            f'(:init\n {line(facts)})\n{goal}')   # the goal's last bracket closes the problem
 
 @cache
 def able(kind:str)->tuple: # of predicates
     "What can be done with a kind of thing."
     t = table('constants')
-    return tuple(a.lower() for a in ('Cleanable', 'Heatable', 'Coolable', 'Sliceable', 'Toggleable') if kind in t.VAL_ACTION_OBJECTS[a]) + ('pickupable',)*(kind != 'DeskLamp') + ('isReceptacleObject',)*(kind in t.MOVABLE_RECEPTACLES)
+    return (tuple(a.lower() for a in ('Cleanable', 'Heatable', 'Coolable', 'Sliceable', 'Toggleable')
+                  if kind in t.VAL_ACTION_OBJECTS[a])
+            + ('pickupable',)*(kind != 'DeskLamp') + ('isReceptacleObject',)*(kind in t.MOVABLE_RECEPTACLES))
 
 def abilities(thing, kind): return [f'({a} {thing})' for a in able(kind)]
 
@@ -176,7 +188,10 @@ def plan_of(s:Scene)->list[tuple]: # (verb, thing or '', place)
 # %% ../nbs/04b_alfworld_games.ipynb #c022
 class Paper:
     "The world's rules, as far as plans need them."
-    def __init__(self, s:Scene): self.s, self.at, self.held, self.opened, self.marks, self.where = s, '', '', set(), set(), {t: p for t, (_, p) in s.things.items()}
+    def __init__(self, s:Scene):
+        self.s, self.at, self.held, self.opened, self.marks, self.where = (
+            s, '', '', set(), set(), {t: p for t, (_, p) in s.things.items()})
+
     def reach(self, place): return self.at == place and (place not in self.s.openable() or place in self.opened)
 
     def do(self, verb, thing, place):
@@ -187,7 +202,9 @@ class Paper:
                        move=self.reach(place) and self.held == thing and self.s.things.get(thing, '?')[0] in may_hold()[kind],
                        use=self.at == place and self.where.get(thing) == place and thing in self.s.of('DeskLamp'))
         helps = dict(clean=TYPES[2], heat=TYPES[3], cool=TYPES[4])
-        if verb in helps: allowed[verb] = self.at == place and self.held == thing and kind == MEANS[helps[verb]][1] and self.s.things[thing][0] in table('constants').VAL_ACTION_OBJECTS[MEANS[helps[verb]][0]]
+        if verb in helps:
+            allowed[verb] = (self.at == place and self.held == thing and kind == MEANS[helps[verb]][1]
+                             and self.s.things[thing][0] in table('constants').VAL_ACTION_OBJECTS[MEANS[helps[verb]][0]])
         if not allowed[verb]: raise GameError(f'{verb} {thing} {place}: the rules forbid it')
         if verb == 'go': self.at = place
         if verb == 'open': self.opened.add(place)
@@ -198,7 +215,9 @@ class Paper:
     def won(self)->bool:
         "Is the goal reached?"
         s, mine = self.s, self.s.of(self.s.thing)
-        if s.kind == TYPES[1]: return self.held in mine and any(('use', l) in self.marks and self.at == self.where[l] for l in s.of('DeskLamp'))
+        if s.kind == TYPES[1]:
+            return self.held in mine and any(('use', l) in self.marks and self.at == self.where[l]
+                                             for l in s.of('DeskLamp'))
         verb = {TYPES[2]: 'clean', TYPES[3]: 'heat', TYPES[4]: 'cool'}.get(s.kind)
         there = Counter(self.where[t] for t in mine if self.where[t] in s.to(s.place) and (verb is None or (verb, t) in self.marks))
         return max(there.values(), default=0) >= (2 if s.kind == TYPES[5] else 1)
@@ -215,7 +234,8 @@ def solved(s:Scene)->list[tuple]: # the plan
 def walkthrough(s:Scene, plan:list[tuple])->list[str]:
     "The plan as commands."
     name = {k: v.name for k, v in named(x.lower() for x in (*s.places, *s.things)).items()}
-    say = dict(go='go to {r}', open='open {r}', take='take {o} from {r}', move='move {o} to {r}', clean='clean {o} with {r}', heat='heat {o} with {r}', cool='cool {o} with {r}', use='use {o}')
+    say = dict(go='go to {r}', open='open {r}', take='take {o} from {r}', move='move {o} to {r}',
+               clean='clean {o} with {r}', heat='heat {o} with {r}', cool='cool {o} with {r}', use='use {o}')
     return [say[verb].format(o=name.get(t.lower()), r=name[p.lower()]) for verb, t, p in plan]
 
 # %% ../nbs/04b_alfworld_games.ipynb #c027
@@ -271,9 +291,13 @@ def write_game(folder:Path, recipe:Recipe, id:str)->Path:
     domain, grammar = rules_of_the_wheel()
     out = folder/f'{s.kind}-{s.thing}-None-{s.place or "DeskLamp"}-{s.plan}'/f'trial_{id}'
     out.mkdir(parents=True, exist_ok=True)
-    params = dict(object_target=s.thing, parent_target=s.place, toggle_target='DeskLamp'*(not s.place), mrecep_target='', object_sliced=False)
-    files = {'game.tw-pddl': dict(pddl_domain=domain, grammar=grammar.replace('UNKNOWN GOAL.', s.sentence), pddl_problem=problem_of(s), solvable=True, walkthrough=walkthrough(s, solved(s))),
-             'traj_data.json': dict(task_id=id, task_type=s.kind, pddl_params=params, scene=dict(floor_plan=f'FloorPlan{s.plan}'), turk_annotations=dict(anns=[dict(task_desc=s.sentence)]))}
+    params = dict(object_target=s.thing, parent_target=s.place, toggle_target='DeskLamp'*(not s.place),
+                  mrecep_target='', object_sliced=False)
+    files = {'game.tw-pddl': dict(pddl_domain=domain, grammar=grammar.replace('UNKNOWN GOAL.', s.sentence),
+                                  pddl_problem=problem_of(s), solvable=True, walkthrough=walkthrough(s, solved(s))),
+             'traj_data.json': dict(task_id=id, task_type=s.kind, pddl_params=params,
+                                    scene=dict(floor_plan=f'FloorPlan{s.plan}'),
+                                    turk_annotations=dict(anns=[dict(task_desc=s.sentence)]))}
     for name, content in files.items():
         with replacing(out/name) as temp: temp.write_text(json.dumps(content))
     return out/'game.tw-pddl'
@@ -287,11 +311,15 @@ def write_games(out:str|Path, # the folder for ALFWORLD_DATA
         if k not in TYPES: raise ValueError(f'ALFWorld has no task {k!r}.{nearest(k, TYPES)}')
     if n < 1: raise ValueError(f'n: expected at least 1, found {n}')
     if not re.fullmatch(r'\w+', split): raise ValueError(f'split: expected letters, digits and _, found {split!r}')
-    if split in PUBLISHED[1:]: raise ValueError(f'split: {split} names a published panel, and made games under that name would be taken for it: choose another name, such as made')
+    if split in PUBLISHED[1:]:
+        raise ValueError(f'split: {split} names a published panel, and made games under that name would be taken for it: '
+                         'choose another name, such as made')
     makers, folder = [(k, made_games(k, f'files {seed}')) for k in kinds], Path(out)/'json_2.1.1'/split
     if theirs := next((f.parent for f in folder.rglob('game.tw-pddl') if not re.fullmatch('trial_[0-9a-f]{12}', f.parent.name)), None):
-        raise ValueError(f'{folder} holds games that were not made here, such as {theirs.name}; made ones among them could not be told from published ones: give another folder or split')
-    return [write_game(folder, *next(makers[i % len(kinds)][1])[::-1]) for i in tqdm(range(n), desc='games', unit='game', disable=not progress)]
+        raise ValueError(f'{folder} holds games that were not made here, such as {theirs.name}; made ones among them '
+                         'could not be told from published ones: give another folder or split')
+    return [write_game(folder, *next(makers[i % len(kinds)][1])[::-1])
+            for i in tqdm(range(n), desc='games', unit='game', disable=not progress)]
 
 # %% ../nbs/04b_alfworld_games.ipynb #c039
 MEASURED_PLANS = (15, 27, 202, 209, 214, 314, 318, 319, 411, 429, 430) # drawn once from the floor plans of the published training games
@@ -306,7 +334,9 @@ def genuine_panels(env # an ALFWorld that finds the published train split
         for k, ids in games.items(): Random(k).shuffle(ids)
         return Suite(name, env.name, env.version, '', 50, [(k, i) for k, n in zip(TYPES, most) for i in games[k][:n]])
     everything = [len(plan)]*len(TYPES)
-    return [panel('genuine', MEASURED_PLANS, (24, 24, 23, 23, 23, 23)), panel('genuine_select', CHOOSING_PLANS, [10]*len(TYPES)), panel('genuine_rooms', MEASURED_PLANS + CHOOSING_PLANS, everything)]
+    return [panel('genuine', MEASURED_PLANS, (24, 24, 23, 23, 23, 23)),
+            panel('genuine_select', CHOOSING_PLANS, [10]*len(TYPES)),
+            panel('genuine_rooms', MEASURED_PLANS + CHOOSING_PLANS, everything)]
 
 # %% ../nbs/04b_alfworld_games.ipynb #c041
 def main(argv=None):

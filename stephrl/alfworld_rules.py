@@ -39,8 +39,13 @@ def in_sight(kind:str, # 'apple'; or one thing, 'apple 1'
     return m[1] if m else ''
 
 # %% ../nbs/07g_alfworld_rules.ipynb #c008
-EVENTS = ((r'You pick up the (\w+ \d+) from the (\w+ \d+)', 'Agent carries {0} from {1}'), (r'You move the (\w+ \d+) to the (\w+ \d+)', '{0} is in {1}'), (r'You clean the (\w+ \d+)', '{0} is clean'),
-          (r'You heat the (\w+ \d+)', '{0} is hot'), (r'You cool the (\w+ \d+)', '{0} is cool'), (r'You turn on the (\w+ \d+)', '{0} is on'), (r'You close the (\w+ \d+)', '{0} is closed'))
+EVENTS = ((r'You pick up the (\w+ \d+) from the (\w+ \d+)', 'Agent carries {0} from {1}'),
+          (r'You move the (\w+ \d+) to the (\w+ \d+)', '{0} is in {1}'),
+          (r'You clean the (\w+ \d+)', '{0} is clean'),
+          (r'You heat the (\w+ \d+)', '{0} is hot'),
+          (r'You cool the (\w+ \d+)', '{0} is cool'),
+          (r'You turn on the (\w+ \d+)', '{0} is on'),
+          (r'You close the (\w+ \d+)', '{0} is closed'))
 
 def sentence(thing:str, # what is looked for, '' for nothing
              action:str, obs:Observation)->str:
@@ -82,14 +87,22 @@ class Form:
     search: bool = False # does its note keep a list of places?
 
 TAKEN = r'You pick up the {thing}(?: \d+)? from'
-FORMS = (Form('find {thing} from {place} on, not in {other}, and take it', TAKEN, True), Form('find {thing} and take it', TAKEN, True), Form('find {thing} and use it', r'You turn on the {thing}(?: \d+)?\.', True),
-         Form('take {thing} from {place}', r'You pick up the {thing} from the {place}\.'), Form('use {thing}', r'You turn on the {thing}\.'),
-         Form('clean {thing} with {place}', r'You clean the {thing} using the {place}\.'), Form('heat {thing} with {place}', r'You heat the {thing} using the {place}\.'),
-         Form('cool {thing} with {place}', r'You cool the {thing} using the {place}\.'), Form('move {thing} from {start} to {place}', r'You move the {thing} to the {place}\.'),
-         Form('put {thing} in {place}', r'You move the {thing} to the {place}\.'), Form('open {place}', r'You open the {place}\.'), Form('go to {place}', r'You arrive at {place}\.'))
+FORMS = (Form('find {thing} from {place} on, not in {other}, and take it', TAKEN, True),
+         Form('find {thing} and take it', TAKEN, True),
+         Form('find {thing} and use it', r'You turn on the {thing}(?: \d+)?\.', True),
+         Form('take {thing} from {place}', r'You pick up the {thing} from the {place}\.'),
+         Form('use {thing}', r'You turn on the {thing}\.'),
+         Form('clean {thing} with {place}', r'You clean the {thing} using the {place}\.'),
+         Form('heat {thing} with {place}', r'You heat the {thing} using the {place}\.'),
+         Form('cool {thing} with {place}', r'You cool the {thing} using the {place}\.'),
+         Form('move {thing} from {start} to {place}', r'You move the {thing} to the {place}\.'),
+         Form('put {thing} in {place}', r'You move the {thing} to the {place}\.'),
+         Form('open {place}', r'You open the {place}\.'),
+         Form('go to {place}', r'You arrive at {place}\.'))
 
 @cache
-def pattern(template:str)->re.Pattern: return re.compile(re.sub(r'\\{(\w+)\\}', r'(?P<\1>[a-z]+(?: [0-9]{1,3})?)', re.escape(template).replace(r'\ ', ' ')))
+def pattern(template:str)->re.Pattern:
+    return re.compile(re.sub(r'\\{(\w+)\\}', r'(?P<\1>[a-z]+(?: [0-9]{1,3})?)', re.escape(template).replace(r'\ ', ' ')))
 
 def form_of(name:str # any text
            )->tuple: # (Form, slots), or (None, {})
@@ -99,7 +112,10 @@ def form_of(name:str # any text
     return None, {}
 
 # %% ../nbs/07g_alfworld_rules.ipynb #c017
-DEEDS = ((r'take (\w+ \d+) from (\w+ \d+)', 'take {0} from {1}'), (r'move (\w+ \d+) to (\w+ \d+)', 'put {0} in {1}'), (r'(clean|heat|cool) (\w+ \d+) with (\w+ \d+)', '{0} {1} with {2}'), (r'use (\w+ \d+)', 'use {0}'))
+DEEDS = ((r'take (\w+ \d+) from (\w+ \d+)', 'take {0} from {1}'),
+         (r'move (\w+ \d+) to (\w+ \d+)', 'put {0} in {1}'),
+         (r'(clean|heat|cool) (\w+ \d+) with (\w+ \d+)', '{0} {1} with {2}'),
+         (r'use (\w+ \d+)', 'use {0}'))
 
 def deed(action:str)->str: # '' for an action that finishes nothing
     "The plain name of what an action finishes."
@@ -152,11 +168,15 @@ class ALFWorldRules:
         return re.match(form.answer.format(**slots), after.text[:200]) is not None if form and steps else None
 
 # %% ../nbs/07g_alfworld_rules.ipynb #c033
-THINGS = tuple("""alarmclock apple baseballbat basketball book bowl box bread butterknife candle cd cellphone cloth creditcard cup dishsponge egg fork glassbottle handtowel kettle keychain knife ladle
-    laptop lettuce mug newspaper pan papertowel pen pencil peppershaker pillow plate plunger pot potato remotecontrol saltshaker soapbar soapbottle spatula spoon spraybottle statue tennisracket
+THINGS = tuple("""alarmclock apple baseballbat basketball book bowl box bread butterknife candle cd cellphone cloth \
+creditcard cup dishsponge egg fork glassbottle handtowel kettle keychain knife ladle
+    laptop lettuce mug newspaper pan papertowel pen pencil peppershaker pillow plate plunger pot potato \
+remotecontrol saltshaker soapbar soapbottle spatula spoon spraybottle statue tennisracket
     tissuebox toiletpaper toiletpaperroll tomato towel vase watch wateringcan winebottle""".split())
 
-PLACES = tuple('armchair bathtubbasin bed cart coffeemachine coffeetable countertop desk diningtable dresser garbagecan handtowelholder ottoman shelf sidetable sofa stoveburner toaster toilet toiletpaperhanger towelholder tvstand'.split())
+PLACES = tuple('armchair bathtubbasin bed cart coffeemachine coffeetable countertop desk '
+               'diningtable dresser garbagecan handtowelholder ottoman shelf sidetable sofa '
+               'stoveburner toaster toilet toiletpaperhanger towelholder tvstand'.split())
 
 register_names('alfworld', *(NameClass(names, r'\b({words})\b') for names in (THINGS, PLACES)), numbers=False)
 
@@ -175,7 +195,8 @@ def detours(self:ALFWorldRules, episode:Episode, # annotated; it is not changed
     for g in episode.subtasks:
         (form, slots), steps = form_of(g.name), episode.steps[g.start:g.end]
         visits = [(t, m[1]) for t, s in enumerate(steps) if (m := re.fullmatch(r'(?:go to|examine) (\w+ \d+)', s.action))]
-        if form is not FORMS[1] or len(visits) < 3 or not all(s.valid for s in steps): continue   # find something and take it, with a place on the way
+        # find something and take it, with a place on the way
+        if form is not FORMS[1] or len(visits) < 3 or not all(s.valid for s in steps): continue
         k = draw.randrange(1, len(visits) - 1)
         (left, over), (on, _) = visits[k:k+2]
         name = FORMS[0].template.format(thing=slots['thing'], place=visits[0][1], other=over)

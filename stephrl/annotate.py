@@ -43,7 +43,9 @@ def check_subtasks(subtasks:list[Subtask], # what `segment` returned
     "Raises `ValueError` unless the subtasks are named and cover the steps 0 to n-1 in order, without gaps."
     at = 0
     for k, g in enumerate(subtasks):
-        if g.start != at or g.end <= g.start: raise ValueError(f'subtask {k} {g.name!r} covers steps {g.start}:{g.end}, but should start at step {at} and hold at least one')
+        if g.start != at or g.end <= g.start:
+            raise ValueError(f'subtask {k} {g.name!r} covers steps {g.start}:{g.end}, '
+                             f'but should start at step {at} and hold at least one')
         if not g.name.strip(): raise ValueError(f'subtask {k}, steps {g.start}:{g.end}, has no name')
         at = g.end
     if at != n: raise ValueError(f'the subtasks cover {at} of {n} steps')
@@ -99,7 +101,8 @@ def get_annotator(env_name:str # as in `Episode.env`
     "The annotator of an environment. Raises `ValueError` naming the nearest registered one."
     if env_name not in _annotators:
         near = difflib.get_close_matches(env_name, _annotators, 1) or sorted(_annotators)
-        raise ValueError(f'no annotator for environment {env_name!r}; did you mean {near[0]!r}? Registered: {", ".join(sorted(_annotators))}')
+        raise ValueError(f'no annotator for environment {env_name!r}; did you mean {near[0]!r}? '
+                         f'Registered: {", ".join(sorted(_annotators))}')
     cls = _annotators[env_name]
     if isinstance(cls, str):
         module, name = cls.split(':')

@@ -38,8 +38,10 @@ def texts(o:Observation)->tuple: return (o.text, o.look, o.inventory)
 
 # %% ../nbs/07e_audit.ipynb #c011
 GRAMMAR = set('''a an the and or not it in on to of from for with if is above below at into onto around up down about against between
-open close go look focus pick put move use connect disconnect pour mix wait wait1 activate deactivate examine read drop find get take measure fill heat cool watch
-test power bring plant water collect time terminal anode cathode cup containing nothing inventory stage melts doors bee hive grow plants recipe'''.split())
+open close go look focus pick put move use connect disconnect pour mix wait wait1 activate deactivate examine read drop \
+find get take measure fill heat cool watch
+test power bring plant water collect time terminal anode cathode cup containing nothing inventory stage melts \
+doors bee hive grow plants recipe'''.split())
 
 def unread(text:str, *read:str, grammar:set=GRAMMAR)->set[str]:
     "Words of a text that stand neither in what was read nor in the grammar."
@@ -77,7 +79,8 @@ def predicates(episodes:list[Episode], # annotated
             before = annotator.completed(g.name, steps[:-1], steps[-1].observation) if len(steps) > 1 else None
             rows[kind(g.name)].append((g.verified, before, len(steps)))
     rate = lambda xs: round(sum(xs) / len(xs), 3) if (xs := [x for x in xs if x is not None]) else None
-    table = [dict(kind=k, subtasks=len(v), holds=rate([a for a, _, _ in v]), early=rate([b for _, b, _ in v]), steps=statistics.median(n for *_, n in v)) for k, v in rows.items()]
+    table = [dict(kind=k, subtasks=len(v), holds=rate([a for a, _, _ in v]), early=rate([b for _, b, _ in v]),
+                  steps=statistics.median(n for *_, n in v)) for k, v in rows.items()]
     return sorted(table, key=lambda r: -r['subtasks'])
 
 def audit(episodes:list[Episode], # raw demonstrations
@@ -87,9 +90,12 @@ def audit(episodes:list[Episode], # raw demonstrations
     annotator = annotator or get_annotator(episodes[0].env)
     episodes = [annotate(ep, annotator) for ep in episodes]
     low, high = list(low_rows(episodes)), list(high_rows(episodes))
-    sizes, tokens = [g.end - g.start for ep in episodes for g in ep.subtasks], [about_tokens(s.next_progress) for ep in episodes for s in ep.steps]
+    sizes, tokens = ([g.end - g.start for ep in episodes for g in ep.subtasks],
+                     [about_tokens(s.next_progress) for ep in episodes for s in ep.steps])
     seen = [g.verified for ep in episodes for g in ep.subtasks if g.verified is not None]
-    return dict(episodes=len(episodes), steps=len(low), subtasks=len(high), steps_per_subtask=statistics.median(sizes), note_tokens=statistics.mean(tokens), note_tokens_most=max(tokens),
-                conflict_action=conflict((r, a) for r, a, _ in low), conflict_done=conflict(((*r, a), d) for r, a, d in low), conflict_name=conflict(high), traps=len(traps(episodes)),
+    return dict(episodes=len(episodes), steps=len(low), subtasks=len(high), steps_per_subtask=statistics.median(sizes),
+                note_tokens=statistics.mean(tokens), note_tokens_most=max(tokens),
+                conflict_action=conflict((r, a) for r, a, _ in low), conflict_done=conflict(((*r, a), d) for r, a, d in low),
+                conflict_name=conflict(high), traps=len(traps(episodes)),
                 unread_action=share_unread((r, a) for r, a, _ in low), unread_name=share_unread(high),
                 verified=sum(seen) / max(1, len(seen)), unverifiable=1 - len(seen) / max(1, len(sizes)))

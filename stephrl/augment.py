@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 from .annotate import get_annotator
 from .episode import Episode
-from .rename import copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename, room_names, scenery, settled, teaches_copying
+from .rename import (copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename,
+                            room_names, scenery, settled, teaches_copying)
 from .transitions import transitions
 
 # %% ../nbs/08b_augment.ipynb #c005
@@ -21,16 +22,16 @@ class Rows:
     env: str = 'scienceworld'
     seed: int = 0                        # of a run also that of weights, batches, collection
     settle: bool = False                 # are choices between things as good as each other made the same in all demonstrations and copies, see `stephrl.rename.settled`?
-    at_least: int = 0                    # families with fewer demonstrations are filled up with copies under other names (colours, letters, things)
+    at_least: int = 0 # families with fewer demonstrations are filled up with copies under other names (colours, letters, things)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
     readings: int = 0                    # copies of rows under other names (high level) or with things in other places (all three), see `stephrl.rename.copying` and `rearranged`
     invented: float = 0.                 # how often a word in a random name is one that nobody has heard, see `stephrl.rename.coined`
     vocabulary: bool = False             # may random names have any word that the backbone's tokenizer holds? One that is never said is never learnt to be said, however plainly it can be read
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
-    moments: int = 0                     # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
+    moments: int = 0 # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     numbers: int = 0                     # notes per reading, had it and the limit been others, see `stephrl.rename.other_numbers`
-    outcomes: int = 0                    # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
+    outcomes: int = 0 # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
     recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
@@ -62,8 +63,10 @@ def augmented(self:Rows, episodes:list[Episode], # annotated
              )->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of every other kind."
     every, more = episodes + self.renamed(episodes), unsaid(words, episodes) if self.vocabulary else ()
-    kinds = self.wished, self.at_other_moments, self.with_other_numbers, self.exercised, self.come_out_differently, self.by_detours, self.sighted
-    return to_rows(every) + self.named_anew(episodes) + self.drilled(every, more) + self.read_anew(every, more) + [row for kind in kinds for row in kind(every)]
+    kinds = (self.wished, self.at_other_moments, self.with_other_numbers, self.exercised, self.come_out_differently,
+             self.by_detours, self.sighted)
+    return (to_rows(every) + self.named_anew(episodes) + self.drilled(every, more) + self.read_anew(every, more) +
+            [row for kind in kinds for row in kind(every)])
 
 @patch
 def renamed(self:Rows, episodes:list[Episode])->list[Episode]:
@@ -76,7 +79,8 @@ def renamed(self:Rows, episodes:list[Episode])->list[Episode]:
 @patch
 def named_anew(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "`high_copies` of the high level's rows, renamed: there is one of them for every five of the others."
-    return [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(self.high_copies) for e in episodes for r in transitions(self.copy(e, f'{self.seed}/high/{i}')) if r['role'] == 'high']
+    return [r | dict(episode=f'{r["episode"]}/high{i}') for i in range(self.high_copies) for e in episodes
+            for r in transitions(self.copy(e, f'{self.seed}/high/{i}')) if r['role'] == 'high']
 
 # %% ../nbs/08b_augment.ipynb #c012
 def unsaid(words, episodes:list[Episode] # annotated
@@ -93,7 +97,8 @@ def drilled(self:Rows, episodes:list[Episode], more:tuple=())->list[dict]: # row
         for n, e in enumerate(episodes):
             for high in (False, True):                                      # only the high level may be drilled with other rooms
                 copy, names = drill(e, pool, f'{self.seed}/{i}/{n}', rooms if high else (), .5, self.invented, more)
-                out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy) if (row['role'] == 'high') == high and teaches_copying(row, names)]
+                out += [row | dict(episode=f'{row["episode"]}/drill{i}') for row in transitions(copy)
+                        if (row['role'] == 'high') == high and teaches_copying(row, names)]
     return out
 
 @patch
@@ -101,9 +106,11 @@ def read_anew(self:Rows, episodes:list[Episode], more:tuple=())->list[dict]: # r
     "Random names for what the high level copies, and things in other places for all."
     rows = to_rows(episodes) if self.readings else []
     pool = name_pool(episodes) if rows else []
-    copies = [(i, copying(r, pool, f'{self.seed}/{i}', self.invented, more)) for i in range(self.readings) for r in rows if r['role'] == 'high']
+    copies = [(i, copying(r, pool, f'{self.seed}/{i}', self.invented, more))
+              for i in range(self.readings) for r in rows if r['role'] == 'high']
     moved = [(i, rearranged(r, f'{self.seed}/{i}')) for i in range(self.readings) for r in rows]
-    return [row | dict(episode=f'{row["episode"]}/{kind}{i}') for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
+    return [row | dict(episode=f'{row["episode"]}/{kind}{i}')
+            for kind, some in (('copy', copies), ('moved', moved)) for i, row in some if row]
 
 # %% ../nbs/08b_augment.ipynb #c014
 @patch
@@ -113,7 +120,8 @@ def other_notes(self:Rows, episodes:list[Episode], ask, times:int)->list[dict]: 
     for i in range(times):
         for e in episodes:
             row = {r['t']: r for r in transitions(e) if r['role'] == 'progress'}
-            out += [row[t] | dict(episode=f'{row[t]["episode"]}/{ask.__name__}{i}', prompt=p, target=target, kind='imagined') for t, p, target in ask(e, annotator, i) if t in row]
+            out += [row[t] | dict(episode=f'{row[t]["episode"]}/{ask.__name__}{i}', prompt=p, target=target, kind='imagined')
+                    for t, p, target in ask(e, annotator, i) if t in row]
     return out
 
 @patch
@@ -148,7 +156,8 @@ def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
             row = {r['t']: r for r in transitions(e) if r['role'] == 'low'}
             for t, p, target in annotator.sightings(e, i):
                 if t not in row: continue                                  # a misstep is no row
-                out.append(row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p) | (dict(found, target=target) if target else dict(kind='imagined')))
+                out.append(row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p) |
+                           (dict(found, target=target) if target else dict(kind='imagined')))
     return out
 
 @patch
@@ -166,7 +175,8 @@ def come_out_differently(self:Rows, episodes:list[Episode])->list[dict]: # rows
 @patch
 def by_detours(self:Rows, episodes:list[Episode])->list[dict]: # rows
     "Rows of the same searches, had they been told to step over a place, where the annotator can tell (`ALFWorldRules.detours`)."
-    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i, d in self.told('detours', episodes) for row in transitions(d) if row['role'] != 'high']
+    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i, d in self.told('detours', episodes)
+            for row in transitions(d) if row['role'] != 'high']
 
 # %% ../nbs/08b_augment.ipynb #c023
 @patch
@@ -176,7 +186,8 @@ def recasted(self:Rows, rows:list[dict],
     "The rows, a share of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
     draw = random.Random(self.seed)
     def other(r):
-        moved = not played and rearranged(r, self.seed) or r                     # all, for what is left stands in one place in the plays, and could be learnt by that
+        # all, for what is left stands in one place in the plays, and could be learnt by that
+        moved = not played and rearranged(r, self.seed) or r
         return moved if r['role'] == 'high' else recast(moved, self.seed)
     return [other(r) if draw.random() < self.recast else r for r in rows]
 

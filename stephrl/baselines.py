@@ -43,7 +43,8 @@ class HistoryHRL(Agent):
             subtask = parse_high(answer.text) or MALFORMED
             yield Begin(subtask)
             for _ in range(self.max_subtask_steps):
-                answer = yield Ask('low', self.prompt('low', low_head(subtask), history, observation), self.max_new_tokens, low_choices, low_action)
+                answer = yield Ask('low', self.prompt('low', low_head(subtask), history, observation),
+                                   self.max_new_tokens, low_choices, low_action)
                 action, done = parse_low(answer.text) or (MALFORMED, False)
                 history.append((observation, action))
                 observation, ended = yield Act(action, done)
@@ -88,7 +89,8 @@ def flat_rows(ep:Episode, policy=None, # whose context has to hold the prompts; 
              )->list[dict]: # role, task, prompt, target: one a step
     "What `Flat` reads and should write. An action that could not be read teaches nothing, nor does one where the expert stumbled."
     history, head = [(s.observation, s.action) for s in ep.steps], head or flat_header(ep.description)
-    return [_row(ep, 'flat', fit_prompt(policy, head, history[:t], s.observation, 'Action:', window), flat_target(s.action)) for t, s in enumerate(ep.steps) if s.action != MALFORMED and imitable(s)]
+    return [_row(ep, 'flat', fit_prompt(policy, head, history[:t], s.observation, 'Action:', window), flat_target(s.action))
+            for t, s in enumerate(ep.steps) if s.action != MALFORMED and imitable(s)]
 
 def return_rows(ep:Episode, # of any score
                 policy=None, window:int|None=None)->list[dict]: # one a step
@@ -101,8 +103,10 @@ def history_rows(ep:Episode, # annotated
     history, out = [(s.observation, s.action) for s in ep.steps], []
     fit = lambda role, head, t: fit_prompt(policy, head, history[:t], ep.steps[t].observation, ASK[role], window)
     for k, g in enumerate(ep.subtasks):
-        out.append(_row(ep, 'high', fit('high', high_head(ep.description, [h.name for h in ep.subtasks[:k]]), g.start), high_target(g.name)))
-        out += [_row(ep, 'low', fit('low', low_head(g.name), t), low_target(ep.steps[t].action, t == g.end-1)) for t in range(g.start, g.end) if imitable(ep.steps[t])]
+        out.append(_row(ep, 'high', fit('high', high_head(ep.description, [h.name for h in ep.subtasks[:k]]), g.start),
+                        high_target(g.name)))
+        out += [_row(ep, 'low', fit('low', low_head(g.name), t), low_target(ep.steps[t].action, t == g.end-1))
+                for t in range(g.start, g.end) if imitable(ep.steps[t])]
     return out
 
 def no_note_rows(ep:Episode, # annotated
@@ -110,6 +114,9 @@ def no_note_rows(ep:Episode, # annotated
     "What `NoNotes` reads and should write: one step, and no notes."
     out = []
     for k, g in enumerate(ep.subtasks):
-        out.append(_row(ep, 'high', high_prompt(ep.description, [h.name for h in ep.subtasks[:k]], '', ep.steps[g.start].observation), high_target(g.name)))
-        out += [_row(ep, 'low', low_prompt(g.name, '', ep.steps[t].observation), low_target(ep.steps[t].action, t == g.end-1)) for t in range(g.start, g.end) if imitable(ep.steps[t])]
+        out.append(_row(ep, 'high', high_prompt(ep.description, [h.name for h in ep.subtasks[:k]], '',
+                                                ep.steps[g.start].observation), high_target(g.name)))
+        out += [_row(ep, 'low', low_prompt(g.name, '', ep.steps[t].observation),
+                     low_target(ep.steps[t].action, t == g.end-1))
+                for t in range(g.start, g.end) if imitable(ep.steps[t])]
     return out

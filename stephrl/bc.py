@@ -111,7 +111,8 @@ def clone(policy:Policy, # trained in place
           **kwargs # on_eval, eval_every, keep_best, on_log, log_every, save_seconds: see `Trainer`
          )->list[dict]: # records of the log
     "Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights. Raises ValueError for an empty table, no budget, and an impossible focus."
-    if not 0 <= focus < 1 or (focus and shares is None): raise ValueError(f'focus: expected 0 or more and below 1, and shares beside it; found {focus}')
+    if not 0 <= focus < 1 or (focus and shares is None):
+        raise ValueError(f'focus: expected 0 or more and below 1, and shares beside it; found {focus}')
     if shares is not None and config.max_tokens is None: raise ValueError('shares: needs a budget in tokens (TrainConfig.max_tokens)')
     data = encode_table(policy, table)
     rows, count = merge_rows(data, merge)
@@ -119,9 +120,11 @@ def clone(policy:Policy, # trained in place
     if shares is None: return fit(rows, config, 'bc', count, **kwargs)
     kind = list(zip(_column(table, 'task'), data.group, verbs(data.group, _column(table, 'prompt'), _column(table, 'target'))))
     task, role, verb = zip(*(kind[i] for i in rows))
-    def dealt(part, gain=None): return [rows[k] for k in deal(task, role, data.length[rows], round(part*config.max_tokens), shares, evenness, config.seed, verb, variety, gain)]
+    def dealt(part, gain=None):
+        return [rows[k] for k in deal(task, role, data.length[rows], round(part*config.max_tokens), shares,
+                                      evenness, config.seed, verb, variety, gain)]
     once, first = replace(config, max_tokens=None, epochs=1), dealt(1 - focus)             # one pass: the rows are repeated already
-    midway = max(.6, config.floor) if focus else config.floor                              # of the peak: the rate at which the second part goes on
+    midway = max(.6, config.floor) if focus else config.floor   # of the peak: the rate at which the second part goes on
     heard = Heard(len(first)) if focus else None
     history = fit(first, replace(once, floor=midway), 'bc', heard=heard, **kwargs)
     if not focus: return history
@@ -130,13 +133,15 @@ def clone(policy:Policy, # trained in place
 
 # %% ../nbs/10_bc.ipynb #c026
 def _fit(policy, data, out, role_weight, rows, config, name, count=None, heard=None, after=0, on_log=None, **kwargs): # after: updates that came before, for the log
-    data, count, extra = data.select(rows), np.ones(len(rows), int) if count is None else count, [json.dumps(role_weight, sort_keys=True)] if role_weight else []
+    data, count, extra = (data.select(rows), np.ones(len(rows), int) if count is None else count,
+                          [json.dumps(role_weight, sort_keys=True)] if role_weight else [])
     plain, later = cloning_loss(data, config.prompt_weight, role_weight, count), lambda record: record | dict(step=after + record['step'])
     def loss(pairs, rows):
         total, each = plain(pairs, rows)
         if heard: heard.note(rows, each)
         return total, each
-    trainer = Trainer(policy, data, config, loss, data.target_length*count, out, name, [count, *extra], companion=heard, on_log=on_log and (lambda r: on_log(later(r))), **kwargs)
+    trainer = Trainer(policy, data, config, loss, data.target_length*count, out, name, [count, *extra], companion=heard,
+                      on_log=on_log and (lambda r: on_log(later(r))), **kwargs)
     if heard: heard.since = 2*len(trainer.updates)//3
     return [later(r) for r in trainer.fit()]
 

@@ -35,7 +35,8 @@ def _names(text): # 'a, b' -> ['a', 'b']; None: all
     return names
 
 def _writable(option, path): # the path, if a file can be written there: asked before an hour of work, not after it
-    if not path or os.path.isdir(path): raise ValueError(f'{option} {path!r}: expected the path of a file' + ', this is a folder'*bool(path))
+    if not path or os.path.isdir(path):
+        raise ValueError(f'{option} {path!r}: expected the path of a file' + ', this is a folder'*bool(path))
     near = next(p for p in (Path(path), *Path(path).absolute().parents) if p.exists())
     if not near.is_dir() and near != Path(path): raise NotADirectoryError(errno.ENOTDIR, 'Not a directory', str(near))
     if not os.access(near, os.W_OK): raise PermissionError(errno.EACCES, 'Permission denied', str(near))
@@ -89,8 +90,10 @@ def evaluate(a):
     suite = load_suite(a.suite, a.limit, _names(a.tasks))
     _writable('--out', a.out)
     agent = load_agent(a.agent, **dict(oracle_progress=True) if a.oracle_progress else {})
-    r = measure(agent, suite, a.decoding, out=a.out, seed=a.seed, n_parallel=a.parallel, workers=a.workers, annotator=get_annotator(suite.env), any_version=a.any_version)
-    print(f"{r['protocol']}\n\n{markdown(table(r))}\n\nscore {r['score']:.1f} [{r['interval'][0]:.1f}, {r['interval'][1]:.1f}], crashes {r['crashes']}, {r['seconds']:.0f} s; {a.out}")
+    r = measure(agent, suite, a.decoding, out=a.out, seed=a.seed, n_parallel=a.parallel, workers=a.workers,
+                annotator=get_annotator(suite.env), any_version=a.any_version)
+    print(f"{r['protocol']}\n\n{markdown(table(r))}\n\nscore {r['score']:.1f} [{r['interval'][0]:.1f}, {r['interval'][1]:.1f}], "
+          f"crashes {r['crashes']}, {r['seconds']:.0f} s; {a.out}")
     return 1 if r['crashes'] else 0
 
 def view(a):
@@ -103,8 +106,7 @@ def view(a):
     if not episodes: raise ValueError(f'{a.episodes}: holds no episodes')
     if a.agent:
         with uninterrupted(): from stephrl.agents import load_agent
-        agent = load_agent(a.agent)
-        agent.fill_values(episodes)
+        agent = load_agent(a.agent); agent.fill_values(episodes)
         count = getattr(agent.policy, 'count_tokens', None)   # an agent with a model for each role has no tokenizer of its own
     print(to_html(episodes, a.html, a.title or Path(a.episodes).name, count, a.compare))
 
@@ -135,24 +137,37 @@ def parser()->argparse.ArgumentParser:
         for names, kw in options: c.add_argument(*names.split(), **kw)
         c.set_defaults(run=f)
     o = lambda names, help, **kw: (names, dict(help=help, **kw))
-    command(train, o('--config', 'quick, smoke, alfworld-quick, tiny-alfworld, tiny, or a .json file of settings', default='quick'), o('--out', 'folder of the run; default runs/CONFIG'),
+    command(train, o('--config', 'quick, smoke, alfworld-quick, tiny-alfworld, tiny, or a .json file of settings', default='quick'),
+            o('--out', 'folder of the run; default runs/CONFIG'),
             o('--set', 'change a setting, e.g. --set seed=1 --set clone.lr=1e-3', action='append', metavar='KEY=VALUE'))
     command(pretrain, o('--config', 'backbone, alfworld or smoke', default='backbone'), o('--out', 'folder of the run', required=True))
-    command(compare, o('--out', 'folder', required=True), o('--env', 'scienceworld: the quick preset; alfworld: alfworld-quick', choices=('scienceworld', 'alfworld'), default='scienceworld'),
-            o('--config', 'another preset or a .json file of settings'), o('--systems', 'names with commas between; default: all'), o('--set', 'change a setting', action='append', metavar='KEY=VALUE'))
-    command(demos, o('--env', 'environment', default='scienceworld'), o('--tasks', 'names with commas between; default: all'), o('--limit', 'variations per task', type=int), o('--split', 'which variations', default='train'),
-            o('--out', 'JSONL file', required=True), o('--workers', 'processes', type=int, default=2), o('--seed', 'seed', type=int, default=0))
-    command(games, o('--out', 'folder', required=True), o('--n', 'how many, the six types in turn', type=int, default=600), o('--seed', 'seed', type=int, default=0), o('--split', 'name of the split', default='train'))
-    command(evaluate, o('--agent', 'folder of an agent, or a shipped name', required=True), o('--suite', 'name or panel file', default='unseen'),
-            o('--decoding', 'what the model may write', choices=('free', 'valid'), default='free'), o('--tasks', 'only these, commas between'), o('--limit', 'only so many episodes', type=int),
-            o('--out', 'results file', required=True), o('--seed', 'seed', type=int, default=0), o('--parallel', 'episodes at once', type=int, default=16),
-            o('--workers', 'processes for environments; 0: this one', type=int, default=0), o('--oracle-progress', 'ablation: the rule annotator writes the notes', action='store_true'),
+    command(compare, o('--out', 'folder', required=True),
+            o('--env', 'scienceworld: the quick preset; alfworld: alfworld-quick', choices=('scienceworld', 'alfworld'),
+              default='scienceworld'), o('--config', 'another preset or a .json file of settings'),
+            o('--systems', 'names with commas between; default: all'),
+            o('--set', 'change a setting', action='append', metavar='KEY=VALUE'))
+    command(demos, o('--env', 'environment', default='scienceworld'), o('--tasks', 'names with commas between; default: all'),
+            o('--limit', 'variations per task', type=int), o('--split', 'which variations', default='train'),
+            o('--out', 'JSONL file', required=True), o('--workers', 'processes', type=int, default=2),
+            o('--seed', 'seed', type=int, default=0))
+    command(games, o('--out', 'folder', required=True), o('--n', 'how many, the six types in turn', type=int, default=600),
+            o('--seed', 'seed', type=int, default=0), o('--split', 'name of the split', default='train'))
+    command(evaluate, o('--agent', 'folder of an agent, or a shipped name', required=True),
+            o('--suite', 'name or panel file', default='unseen'),
+            o('--decoding', 'what the model may write', choices=('free', 'valid'), default='free'),
+            o('--tasks', 'only these, commas between'), o('--limit', 'only so many episodes', type=int),
+            o('--out', 'results file', required=True), o('--seed', 'seed', type=int, default=0),
+            o('--parallel', 'episodes at once', type=int, default=16),
+            o('--workers', 'processes for environments; 0: this one', type=int, default=0),
+            o('--oracle-progress', 'ablation: the rule annotator writes the notes', action='store_true'),
             o('--any-version', 'also play a panel made for another simulator version', action='store_true'))
-    command(view, o('episodes', 'JSONL file'), o('--html', 'page to write', required=True), o('--title', 'heading of the page; default: the name of the file'),
+    command(view, o('episodes', 'JSONL file'), o('--html', 'page to write', required=True),
+            o('--title', 'heading of the page; default: the name of the file'),
             o('--agent', "folder of the agent that played: its tokenizer counts, its critics' V, Q and advantage are shown"),
             o('--compare', 'open with the first two side by side', action='store_true'))
     command(panel, o('suite', 'name or panel file'), o('--workers', 'processes', type=int, default=2))
-    command(notebook, o('notebook', 'ipynb file'), o('--preset', 'quick, smoke, …', default='quick'), o('--out', 'folder of the run; default runs/PRESET'))
+    command(notebook, o('notebook', 'ipynb file'), o('--preset', 'quick, smoke, …', default='quick'),
+            o('--out', 'folder of the run; default runs/PRESET'))
     return p
 
 # %% ../nbs/18_cli.ipynb #c014
@@ -163,16 +178,21 @@ def disk_is_full(error:BaseException|None)->bool:
     if re.search('no space left|file too large|quota exceeded|failed writing file', str(error), re.I): return True
     return disk_is_full(error.__cause__ or error.__context__)
 
-REMEDIES = {errno.EEXIST: 'a file stands where a folder is needed; give another path', errno.ENOTDIR: 'a file stands where a folder is needed; give another path',
-            errno.EISDIR: 'is a folder; give the path of a file', errno.ENOENT: 'there is no such file or folder', errno.EACCES: 'no permission; give another path',
-            errno.EPERM: 'no permission; give another path', errno.EROFS: 'nothing can be written there; give another path'}
+REMEDIES = {errno.EEXIST: 'a file stands where a folder is needed; give another path',
+            errno.ENOTDIR: 'a file stands where a folder is needed; give another path',
+            errno.EISDIR: 'is a folder; give the path of a file',
+            errno.ENOENT: 'there is no such file or folder',
+            errno.EACCES: 'no permission; give another path',
+            errno.EPERM: 'no permission; give another path',
+            errno.EROFS: 'nothing can be written there; give another path'}
 
 def told(error:Exception)->str: # one line
     "What a user is told about an error: its own words, or for the operating system's the file and the remedy."
     remedy, file = REMEDIES.get(getattr(error, 'errno', None)), getattr(error, 'filename', None)
     if isinstance(error, OSError) and remedy and file is not None: return f'{file}: {remedy} ({error.strerror})'
     text = ' '.join(str(error).split())
-    return text if text and not isinstance(error, (KeyError, AttributeError, TypeError)) else f'{type(error).__name__}: {text} (--traceback shows where)'
+    return (text if text and not isinstance(error, (KeyError, AttributeError, TypeError)) else
+            f'{type(error).__name__}: {text} (--traceback shows where)')
 
 # %% ../nbs/18_cli.ipynb #c016
 def main(argv:list[str]|None=None # None: the command line
@@ -187,7 +207,9 @@ def main(argv:list[str]|None=None # None: the command line
     except Exception as e:
         if a.traceback: raise
         print(f'stephrl {a.command}: {told(e)}', file=sys.stderr)
-        if disk_is_full(e): print('the disk is full; what was finished is kept, and the same command goes on from there once there is room', file=sys.stderr)
+        if disk_is_full(e):
+            print('the disk is full; what was finished is kept, and the same command goes on from there once there is room',
+                  file=sys.stderr)
         return 1
 
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main()) # not in a notebook

@@ -47,7 +47,8 @@ def cloned_on(run:Run, folder:Path, policy, rows:list[dict], settings, agent:Cal
     "The agent that cloning on these rows makes of a policy; kept in the folder."
     c, roles = run.config, {r['role'] for r in rows}
     torch.manual_seed(c.seed)
-    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles}, evenness=c.evenness, variety=c.variety, focus=focus)
+    clone(policy, rows, replace(settings, seed=c.seed), folder/'cloning', shares={r: (c.shares or {}).get(r, 1.) for r in roles},
+          evenness=c.evenness, variety=c.variety, focus=focus)
     save_agent(folder/'agent', agent(policy))
 
 def step_rows(ep, policy=None)->list[dict]:
@@ -60,7 +61,8 @@ def taught(cls:type, rows_of:Callable, **options)->Callable: # what `System.make
         if not (folder/'agent').exists():
             policy, env = run.backbone(), dict(env=run.config.env, careful=run.config.careful) if issubclass(cls, StepHRL) else {}
             rows = [r for e in episodes_to_learn(run) for r in rows_of(e, policy, **options)]
-            cloned_on(run, folder, policy, rows, run.config.clone, lambda p: cls(p, train_ids=run.known_ids(), **options, **env), run.config.focus)
+            cloned_on(run, folder, policy, rows, run.config.clone,
+                      lambda p: cls(p, train_ids=run.known_ids(), **options, **env), run.config.focus)
         return load_agent(folder/'agent')
     return make
 
@@ -98,8 +100,10 @@ def erased(prompt:str)->str:
 def notes_erased(run:Run, folder:Path):
     "All rows that STEP-HRL's clone has learnt from, without their notes, and without those that teach to write them."
     if not (folder/'agent').exists():
-        c, rows = run.config, [r | dict(prompt=erased(r['prompt'])) for r in run.config.elsewhere(run.tables()[0]) if r['role'] != 'progress']
-        cloned_on(run, folder, run.backbone(), rows, c.clone, lambda p: NoNotes(p, careful=c.careful, env=c.env, train_ids=run.known_ids()), c.focus)
+        c, rows = run.config, [r | dict(prompt=erased(r['prompt'])) for r in run.config.elsewhere(run.tables()[0])
+                               if r['role'] != 'progress']
+        cloned_on(run, folder, run.backbone(), rows, c.clone,
+                  lambda p: NoNotes(p, careful=c.careful, env=c.env, train_ids=run.known_ids()), c.focus)
     return load_agent(folder/'agent')
 
 def told_returns(run:Run, folder:Path):
@@ -107,7 +111,8 @@ def told_returns(run:Run, folder:Path):
     if not (folder/'agent').exists():
         policy = run.backbone()
         rows = [r for e in episodes_to_learn(run) + run.played() for r in return_rows(e, policy, WINDOW)]
-        cloned_on(run, folder, policy, rows, run.config.clone, lambda p: ReturnConditioned(p, window=WINDOW, train_ids=run.known_ids()), run.config.focus)
+        cloned_on(run, folder, policy, rows, run.config.clone,
+                  lambda p: ReturnConditioned(p, window=WINDOW, train_ids=run.known_ids()), run.config.focus)
     return load_agent(folder/'agent')
 
 def one_model_per_role(run:Run, folder:Path):
@@ -119,13 +124,15 @@ def one_model_per_role(run:Run, folder:Path):
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))
-            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed), folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety, focus=c.focus)
+            clone(policies[role], [r for r in rows if r['role'] == role], replace(c.clone, max_tokens=budget, seed=c.seed),
+                  folder/role, shares={role: 1.}, evenness=c.evenness, variety=c.variety, focus=c.focus)
         save_agent(folder/'agent', StepHRL(policies, careful=c.careful, env=c.env, train_ids=run.known_ids()))
     return load_agent(folder/'agent')
 
 def asked(run:Run, folder:Path):
     "A chat model that nobody has trained, with one demonstration of the same kind before its eyes."
-    return load_agent('react', examples=[example(e) for e in {e.task: e for e in reversed(run.learnable()[0])}.values()], train_ids=run.known_ids())
+    return load_agent('react', examples=[example(e) for e in {e.task: e for e in reversed(run.learnable()[0])}.values()],
+                      train_ids=run.known_ids())
 
 # %% ../nbs/16a_compare.ipynb #c011
 SYSTEMS = {
@@ -140,13 +147,15 @@ SYSTEMS = {
     'plain': System('STEP-HRL, cloning, the same episodes and nothing else', taught(StepHRL, step_rows)),
     'erased': System('hierarchy, no notes: the rows of `cloning`, with their notes erased', notes_erased),
     'cloning': System('STEP-HRL, cloning', lambda run, folder: run.cloned()),
-    'careful': System('STEP-HRL, cloning, careful: it leaves dead ends', lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
+    'careful': System('STEP-HRL, cloning, careful: it leaves dead ends',
+                      lambda run, folder: load_agent(run.path('agents', 'clone'), careful=True)),
     'per-role': System('STEP-HRL, cloning, one model per role', one_model_per_role),
     'continued': System('STEP-HRL, cloning + more cloning of the demonstrations', cloned_on_with(no_rows)),
     'filtered': System('STEP-HRL, cloning + cloning of its own successes', cloned_on_with(won_rows)),
     'weighted': System('STEP-HRL, cloning + cloning of its own episodes, weighted by score', cloned_on_with(weighted_rows)),
     'rl': System('STEP-HRL, cloning + IQL', lambda run, folder: run.reinforced()),
-    'oracle': System('STEP-HRL, cloning, notes written by rules (ablation)', lambda run, folder: load_agent(run.path('agents', 'clone'), oracle_progress=True)),
+    'oracle': System('STEP-HRL, cloning, notes written by rules (ablation)',
+                     lambda run, folder: load_agent(run.path('agents', 'clone'), oracle_progress=True)),
 }
 
 # %% ../nbs/16a_compare.ipynb #c013
@@ -184,9 +193,11 @@ def compare(config:Config, # decides data, backbone, budget, panel
             continue
         say(f'\n{name}: {system.about}')
         if not file.exists():
-            evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed, n_parallel=config.parallel, annotator=get_annotator(config.env))
+            evaluate(system.make(run, out/name), config.panel(), system.decoding, out=file, seed=config.seed,
+                     n_parallel=config.parallel, annotator=get_annotator(config.env))
         rows[name] = json.loads(file.read_text()) | dict(about=system.about, unevenness=unevenness(read_episodes(episodes_path(file))))
-    result = dict(command=config.command('compare') + f' --systems {",".join(names or [])}'*(names is not None), config=json.loads((out/'step-hrl'/'config.json').read_text()),
+    result = dict(command=config.command('compare') + f' --systems {",".join(names or [])}'*(names is not None),
+                  config=json.loads((out/'step-hrl'/'config.json').read_text()),
                   rows=rows, **{f'minus_{n}': minus(rows, n) for n in ('plain', 'cloning', 'continued')})
     save_json(out/'comparison.json', result)
     say('\n' + markdown(comparison_table(result), index=False))
@@ -198,12 +209,18 @@ def comparison_table(result:dict # of `compare`
     def row(r):
         (low, high), each = interval(r), r['seconds']/max(1, r['episodes'] - r['episodes_before'])
         return {'system': r['about'], 'decoding': r['decoding'], 'episodes': r['episodes'], 'score': r['score'], 'low': low, 'high': high,
-                'tokens a step': r['tokens_per_step']['mean'], 'p95': r['tokens_per_step']['p95'], 'variance of prompts in an episode': r['unevenness'],
+                'tokens a step': r['tokens_per_step']['mean'], 'p95': r['tokens_per_step']['p95'],
+                'variance of prompts in an episode': r['unevenness'],
                 'seconds a step': each/max(1, r['steps']), 'seconds an episode': each, 'crashes': r['crashes']}
     return pd.DataFrame(map(row, result['rows'].values()))
 
 # %% ../nbs/16a_compare.ipynb #c017
 REPORTED = [dict(zip(('system', 'backbone', 'scienceworld', 'alfworld'), r)) for r in (
-    ('ReAct', '', '32.1', ''), ('GLIDER: hierarchy, full history', '', '48.2', ''), ('STEP-HRL, cloning', '', '52.7', ''),
-    ('STEP-HRL, cloning + RL', '', '57.3', '78.4'), ('the same without local progress: full history', '', '44.8', '62.3'), ('the same with a fixed window', '', '47.2', '65.1'),
-    ('STEP-HRL (arXiv 2604.05808)', '7-8B', '81.57 seen, 77.81 unseen', '97.86 seen, 97.76 unseen'), ('GLIDER, as reported there', '7-8B', '77.43 seen, 68.34 unseen', '72.12 seen, 75.38 unseen'))]
+    ('ReAct', '', '32.1', ''),
+    ('GLIDER: hierarchy, full history', '', '48.2', ''),
+    ('STEP-HRL, cloning', '', '52.7', ''),
+    ('STEP-HRL, cloning + RL', '', '57.3', '78.4'),
+    ('the same without local progress: full history', '', '44.8', '62.3'),
+    ('the same with a fixed window', '', '47.2', '65.1'),
+    ('STEP-HRL (arXiv 2604.05808)', '7-8B', '81.57 seen, 77.81 unseen', '97.86 seen, 97.76 unseen'),
+    ('GLIDER, as reported there', '7-8B', '77.43 seen, 68.34 unseen', '72.12 seen, 75.38 unseen'))]

@@ -154,7 +154,8 @@ def values(self:CriticSet,
            **kwargs # batch_tokens, precision
           )->list[tuple[float, float, float]]: # B times (V, Q, A = Q - V)
     "What the critics say. Raises KeyError for a role that they do not know."
-    if unknown := set(roles) - set(self.meta['roles']): raise KeyError(f'no critic for {sorted(unknown)}; there are critics for {self.meta["roles"]}')
+    if unknown := set(roles) - set(self.meta['roles']):
+        raise KeyError(f'no critic for {sorted(unknown)}; there are critics for {self.meta["roles"]}')
     if not prompts: return []
     table = [dict(prompt=p, target=c, next_prompt='') for p, c in zip(prompts, completions, strict=True)]
     f, out = features(policy, table, desc='values' if len(prompts) > 1000 else None, **kwargs), [None]*len(prompts)
@@ -168,7 +169,8 @@ def values(self:CriticSet,
 def fill(self:CriticSet, policy:Policy, episodes:list, **kwargs)->int: # number of calls filled
     "Write value, q and advantage into the recorded calls of the roles that have critics, in place."
     calls = [c for ep in episodes for s in ep.steps for c in s.calls if c.role in self.meta['roles']]
-    for c, (v, q, a) in zip(calls, self.values(policy, *([getattr(c, k) for c in calls] for k in ('role', 'prompt', 'completion')), **kwargs)):
+    for c, (v, q, a) in zip(calls, self.values(
+            policy, *([getattr(c, k) for c in calls] for k in ('role', 'prompt', 'completion')), **kwargs)):
         c.value, c.q, c.advantage = v, q, a
     return len(calls)
 
@@ -181,7 +183,9 @@ def save(self:CriticSet, path, # folder, replaced as a whole
     "Write `heads.safetensors` (float32) and, with a policy, the folder `policy` beside it."
     path = Path(path); path.mkdir(parents=True, exist_ok=True)
     if policy: policy.save(path/'policy')
-    with replacing(path/'heads.safetensors') as temp: save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temp, dict(meta=json.dumps(self.meta | dict(format=1, **meta))))
+    with replacing(path/'heads.safetensors') as temp:
+        save_file({k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}, temp,
+                  dict(meta=json.dumps(self.meta | dict(format=1, **meta))))
     return path
 
 @patch(cls_method=True)

@@ -125,7 +125,8 @@ def _avoiding(policy:Policy, rows:list[_Row], temperature:float, tries:int=8):
             r = rows[k]
             if r.tokens not in said[k]: said[k].append(r.tokens)
             r.tokens, r.logprob = _leave(policy, r.prompt, said[k])
-            if r.tokens[-1] != policy.eos and len(r.tokens) < r.limit: again.append((r, _Row(r.prompt + r.tokens, r.limit - len(r.tokens), r.u[len(r.tokens):], tokens=[])))
+            if r.tokens[-1] != policy.eos and len(r.tokens) < r.limit:
+                again.append((r, _Row(r.prompt + r.tokens, r.limit - len(r.tokens), r.u[len(r.tokens):], tokens=[])))
         if again: _decode(policy, [rest for _, rest in again], temperature)
         for r, rest in again: r.tokens, r.logprob = r.tokens + rest.tokens, r.logprob + rest.logprob
 
@@ -142,7 +143,9 @@ def generate(policy:Policy,
             )->list[Generation]: # in the order of the prompts
     "Complete every prompt. Raises ValueError on a bad temperature, an empty list of choices, or more tokens than there is room for."
     if temperature < 0: raise ValueError(f'temperature {temperature}: must be 0 (greedy) or more')
-    if not 0 < max_new_tokens <= policy.target_room: raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} (a quarter of the context, at most 256)')
+    if not 0 < max_new_tokens <= policy.target_room:
+        raise ValueError(f'max_new_tokens {max_new_tokens}: must be 1 to {policy.target_room} '
+                         '(a quarter of the context, at most 256)')
     choices, avoid = choices or [None]*len(prompts), avoid or [()]*len(prompts)
     choices = [c and ([x for x in c if x not in a] or c) for c, a in zip(choices, avoid, strict=True)]
     policy._remember(c for allowed in [*choices, *avoid] if allowed for c in allowed)
@@ -171,7 +174,9 @@ def _batches(rows, batch_size, batch_tokens): # rows sorted by length
 def _row(policy:Policy, prompt, choices, max_new_tokens, stream):
     "A row with its stream of random numbers and, when constrained, its trie."
     if choices is None: return _Row(policy.encode_prompt(prompt), max_new_tokens, uniforms(*stream, max_new_tokens), tokens=[])
-    if not choices: raise ValueError(f'choices: an empty list for the prompt {prompt[-60:]!r}; pass None for free text, or at least one allowed completion')
+    if not choices:
+        raise ValueError(f'choices: an empty list for the prompt {prompt[-60:]!r}; '
+                         'pass None for free text, or at least one allowed completion')
     sequences = [[*policy._tokens(c), policy.eos] for c in choices]
     limit = max(map(len, sequences))
     if limit > policy.target_room: raise ValueError(f'choices: one of {limit} tokens, room for {policy.target_room}')

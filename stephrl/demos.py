@@ -30,7 +30,8 @@ def play_expert(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
     expert, draw = env.expert(task, variation, seed), random.Random(f'{task}/{variation}/{seed}')
     observation, info = env.reset(task, variation, seed)
     ep = Episode(env.name, env.version, task, variation, split, info['description'], source='expert', simplification=env.simplification,
-                 step_limit=env.step_limit or 0, seed=seed, final=observation, meta=dict(expert=expert_name(env)) | (dict(missteps=missteps) if missteps else {}))
+                 step_limit=env.step_limit or 0, seed=seed, final=observation,
+                 meta=dict(expert=expert_name(env)) | (dict(missteps=missteps) if missteps else {}))
     while not (ep.terminated or ep.truncated) and (action := expert.act(ep.final)) is not None:
         if draw.random() < missteps and (wrong := misstep(env, ep, expert, draw)): _say(env, ep, wrong, misstep=True)
         if ep.terminated or ep.truncated: break                          # time goes on, whatever was said: a plant has grown
@@ -40,7 +41,8 @@ def play_expert(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
 def _say(env, ep, action, **info): # one action, written down
     before = ep.final
     ep.final, reward, ep.terminated, ep.truncated, told = env.step(action)
-    ep.steps.append(Step(before, action, reward, told['score'], told.get('valid', True), info={k: told[k] for k in ('subgoals',) if k in told} | info))
+    ep.steps.append(Step(before, action, reward, told['score'], told.get('valid', True),
+                         info={k: told[k] for k in ('subgoals',) if k in told} | info))
     ep.score = told['score']
 
 def misstep(env:TextEnv, ep:Episode, expert, draw:random.Random, tries:int=3)->str|None: # None: nothing was found
@@ -61,7 +63,8 @@ def demonstrate(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
             if ep.score >= 100: break
             failures.append(f'score {ep.score:.0f} after {len(ep.steps)} actions')
         except EnvError as e: failures.append(f'{type(e).__name__}: {e}')
-    else: ep = Episode(env.name, env.version, task, variation, split, '', seed=seed, error=f'no demonstration in {tries} tries: {"; ".join(failures)}')
+    else: ep = Episode(env.name, env.version, task, variation, split, '', seed=seed,
+                       error=f'no demonstration in {tries} tries: {"; ".join(failures)}')
     ep.meta |= dict(tries=len(failures) + (ep.error is None), failures=failures)
     return ep
 
@@ -93,9 +96,7 @@ def _start(name, target, kwargs):
     _env = make_env(name, **kwargs)
 
 def _leave_with_parent(): # an executor's processes would wait for ever when it has been killed
-    parent_process().join()
-    os._exit(1)
-
+    parent_process().join(); os._exit(1)
 def _work(play, job): return play(_env, *job)
 
 def in_order(play, # a module's function of (environment, *job)
@@ -110,7 +111,8 @@ def in_order(play, # a module's function of (environment, *job)
             for job in jobs: yield play(env, *job)
         return
     target, deaths = ENVIRONMENTS[name], 0
-    if not isinstance(target, str): raise ValueError(f"environment {name!r} lives in this process only; register it as 'module:Class', or use workers=0")
+    if not isinstance(target, str): raise ValueError(f"environment {name!r} lives in this process only; "
+                                                     "register it as 'module:Class', or use workers=0")
     while jobs:
         pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context('spawn'), _start, (name, target, kwargs))
         try:
@@ -120,7 +122,8 @@ def in_order(play, # a module's function of (environment, *job)
                 jobs, deaths = jobs[1:], 0
         except BrokenProcessPool as e:
             deaths += 1
-            if deaths > 3: raise EnvDied(f'worker processes keep dying at {jobs[0][:2]}: {e}. Is there enough memory for {workers} Java machines?') from e
+            if deaths > 3: raise EnvDied(f'worker processes keep dying at {jobs[0][:2]}: {e}. '
+                                         f'Is there enough memory for {workers} Java machines?') from e
         finally: pool.shutdown(cancel_futures=True)
 
 class _closing:
@@ -138,11 +141,14 @@ def _stored(out, cls, kwargs, expert, missteps): # {(task, variation): episode} 
     found = read_episodes(out)
     for ep in found:
         for k, want in dict(env=cls.name, version=cls.version, simplification=kwargs.get('simplification', ''), source='expert').items():
-            if getattr(ep, k) != want: raise DemoError(f'{out}: {ep.id} has {k} {getattr(ep, k)!r}, this run has {want!r}; write to another file, or remove this one')
+            if getattr(ep, k) != want:
+                raise DemoError(f'{out}: {ep.id} has {k} {getattr(ep, k)!r}, this run has {want!r}; '
+                                'write to another file, or remove this one')
         if (theirs := ep.meta.get('expert', 'expert')) != expert:
             raise DemoError(f'{out}: {ep.id} was played by {theirs!r}, this run has {expert!r}; write to another file, or remove this one')
         if (theirs := ep.meta.get('missteps', 0.)) != missteps:
-            raise DemoError(f'{out}: {ep.id} was played with missteps={theirs}, this run has {missteps}; write to another file, or remove this one')
+            raise DemoError(f'{out}: {ep.id} was played with missteps={theirs}, this run has {missteps}; '
+                            'write to another file, or remove this one')
     return {(e.task, e.variation): e for e in found}
 
 # %% ../nbs/06_demos.ipynb #c023

@@ -47,8 +47,8 @@ class TextEnv(Protocol):
     step_limit: int|None # actions an episode may have, None: no limit
     def tasks(self)->list[str]: ...
     def variations(self, task:str, split:str)->list: ...       # in the world's own order
-    def reset(self, task:str, variation, seed:int=0)->tuple[Observation, dict]: ...             # info: description, score
-    def step(self, action:str)->tuple[Observation, float, bool, bool, dict]: ...                # reward, terminated, truncated, info: score (0-100), valid, won
+    def reset(self, task:str, variation, seed:int=0)->tuple[Observation, dict]: ...  # info: description, score
+    def step(self, action:str)->tuple[Observation, float, bool, bool, dict]: ...     # reward, terminated, truncated, info: score (0-100), valid, won
     def valid_actions(self)->list[str]: ...
     def expert(self, task:str, variation, seed:int=0)->Expert: ...
     def close(self)->None: ...
@@ -80,7 +80,8 @@ class Corridor:
         reward, self.score = (score - self.score)/100, score
         truncated = not won and self.step_limit is not None and self.n >= self.step_limit
         self.over = won or truncated
-        return self.observe('Taken.' if won else 'Done.' if valid else 'That is not possible.'), reward, won, truncated, dict(score=score, valid=valid, won=won)
+        return (self.observe('Taken.' if won else 'Done.' if valid else 'That is not possible.'),
+                reward, won, truncated, dict(score=score, valid=valid, won=won))
 
     def valid_actions(self): return ['go east']*(self.at < 4) + ['go west']*(self.at > 0) + ['take lamp']*(self.at == self.lamp)
     def expert(self, task, variation, seed=0): return CorridorExpert()
@@ -96,13 +97,16 @@ def accepts(env:TextEnv, action:str)->bool:
     return own(action) if own else action in env.valid_actions()
 
 # %% ../nbs/01_env.ipynb #c018
-ENVIRONMENTS = {'corridor': 'stephrl.env:Corridor', 'scienceworld': 'stephrl.scienceworld:ScienceWorld', 'alfworld': 'stephrl.alfworld:ALFWorld'}
+ENVIRONMENTS = {'corridor':     'stephrl.env:Corridor',
+                'scienceworld': 'stephrl.scienceworld:ScienceWorld',
+                'alfworld':     'stephrl.alfworld:ALFWorld'}
 
 def register_env(name:str, # what `make_env` is to call it
                  target # 'module:Class', imported when asked for; or the class itself (then only this process knows it)
                 ):
     "Make an environment known by name."
-    if isinstance(target, str) and target.count(':') != 1: raise ValueError(f"register_env({name!r}): expected 'module:Class', found {target!r}")
+    if isinstance(target, str) and target.count(':') != 1:
+        raise ValueError(f"register_env({name!r}): expected 'module:Class', found {target!r}")
     ENVIRONMENTS[name] = target
 
 def env_class(name:str # registered name
@@ -151,7 +155,9 @@ class Suite:
         "A part of the panel, in the same order. Raises `ValueError` for tasks that it does not have, with the nearest ones."
         tasks = [tasks] if isinstance(tasks, str) else tasks
         for t in tasks or []:
-            if t not in {e[0] for e in self.episodes}: raise ValueError(f'suite {self.name!r} has no task {t!r}.{nearest(t, sorted({e[0] for e in self.episodes}))}')
+            if t not in {e[0] for e in self.episodes}:
+                raise ValueError(f'suite {self.name!r} has no task {t!r}.'
+                                 f'{nearest(t, sorted({e[0] for e in self.episodes}))}')
         if limit is not None and limit < 1: raise ValueError(f'limit: expected at least 1, found {limit}')
         keep = [i for i, e in enumerate(self.episodes) if tasks is None or e[0] in tasks][:limit]
         gold = self.gold and [self.gold[i] for i in keep]
@@ -162,15 +168,15 @@ class Suite:
         "Raises `EnvError` when the panel was made for another version of the simulator."
         version = getattr(env, 'version', env)
         if version != self.version and not any_version:
-            raise EnvError(f'suite {self.name!r} was made for {self.env} {self.version}, this is {version}: scores would not compare. Install {self.env}=={self.version}, or pass any_version=True (--any-version)')
+            raise EnvError(f'suite {self.name!r} was made for {self.env} {self.version}, this is {version}: '
+                           f'scores would not compare. Install {self.env}=={self.version}, '
+                           'or pass any_version=True (--any-version)')
 
 # %% ../nbs/01_env.ipynb #c024
-class SuiteError(ValueError):
-    "A panel file is not a panel; the message names the file, the field and the remedy."
-
+class SuiteError(ValueError): "A panel file is not a panel; the message names the file, the field and the remedy."
 PANELS = Path(__file__).parent/'panels' if '__file__' in globals() else Path('../stephrl/panels')
-
-DATA_SUITES = {'valid_seen': 'stephrl.alfworld:published_suite', 'valid_unseen': 'stephrl.alfworld:published_suite'} # name -> 'module:function' of the name
+DATA_SUITES = {'valid_seen':   'stephrl.alfworld:published_suite',
+               'valid_unseen': 'stephrl.alfworld:published_suite'} # name -> 'module:function' of the name
 
 def suite_names()->list[str]: # sorted
     "The panels that come with the package."
@@ -187,14 +193,16 @@ def _suite(d, path): # a parsed panel file, checked
     for k in ('name', 'command'):
         if not isinstance(d.get(k, ''), str): raise SuiteError(f'{path}: {k}: expected str, found {d[k]!r:.40}')
     for i, e in enumerate(d['episodes']):
-        if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], (int, str)) and not isinstance(e[1], bool)):
-            raise SuiteError(f'{path}: episodes[{i}]: expected [task, variation], found {e!r:.60}')
+        if not (isinstance(e, list) and len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], (int, str))
+                and not isinstance(e[1], bool)): raise SuiteError(f'{path}: episodes[{i}]: expected [task, variation], found {e!r:.60}')
     gold = d.get('gold')
-    if gold is not None and (not isinstance(gold, list) or len(gold) != len(d['episodes'])):
-        raise SuiteError(f'{path}: gold: expected one score per episode ({len(d["episodes"])}), found {len(gold) if isinstance(gold, list) else gold!r}; measure it again')
+    if gold is not None and (not isinstance(gold, list) or len(gold) != len(d['episodes'])): raise SuiteError(f'{path}: gold: '
+        f'expected one score per episode ({len(d["episodes"])}), found {len(gold) if isinstance(gold, list) else gold!r}; measure it again')
     for i, g in enumerate(gold or []):
-        if isinstance(g, bool) or not isinstance(g, (int, float)) or not 0 <= g <= 100: raise SuiteError(f'{path}: gold[{i}]: expected a score from 0 to 100, found {g!r:.40}; measure it again')
-    return Suite(d.get('name') or Path(path).stem, *(d[k] for k in list(want)[:4]), [tuple(e) for e in d['episodes']], gold, d.get('command', ''))
+        if isinstance(g, bool) or not isinstance(g, (int, float)) or not 0 <= g <= 100:
+            raise SuiteError(f'{path}: gold[{i}]: expected a score from 0 to 100, found {g!r:.40}; measure it again')
+    return Suite(d.get('name') or Path(path).stem, *(d[k] for k in list(want)[:4]),
+                 [tuple(e) for e in d['episodes']], gold, d.get('command', ''))
 
 def load_suite(name:str|Path, # a name such as 'unseen', or the path of a panel file
                limit:int|None=None, # only the first so many episodes
@@ -202,10 +210,10 @@ def load_suite(name:str|Path, # a name such as 'unseen', or the path of a panel 
               )->Suite:
     "Read a panel. Raises `SuiteError` naming file and field, `ValueError` for unknown names, `EnvError` where a panel's data set is missing."
     if str(name) in DATA_SUITES:
-        module, function = DATA_SUITES[name].split(':')
-        return getattr(import_module(module), function)(name).select(limit, tasks)
+        module, function = DATA_SUITES[name].split(':'); return getattr(import_module(module), function)(name).select(limit, tasks)
     path = PANELS/f'{name}.json' if str(name) in suite_names() else Path(name)
-    if not path.is_file(): raise SuiteError(f'no suite and no panel file called {str(name)!r}.{nearest(name, [*suite_names(), *DATA_SUITES])} Or give the path of a panel file (JSON)')
+    if not path.is_file(): raise SuiteError(f'no suite and no panel file called {str(name)!r}.'
+        f'{nearest(name, [*suite_names(), *DATA_SUITES])} Or give the path of a panel file (JSON)')
     try: d = json.loads(path.read_text(encoding='utf8'))
     except (ValueError, RecursionError) as e: raise SuiteError(f'{path}: not JSON ({e})') from e
     return _suite(d, path).select(limit, tasks)

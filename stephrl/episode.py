@@ -161,7 +161,8 @@ def from_dict(d:dict, # what `to_dict` made
     "The inverse of `to_dict`. Raises `EpisodeError` for another schema version and for missing, unknown or ill-typed fields."
     if not isinstance(d, dict): raise EpisodeError(f'{where}: expected an object, found {type(d).__name__}')
     if (v := d.get('schema')) != SCHEMA:
-        raise EpisodeError(f'{where}.schema: this stephrl reads schema {SCHEMA}, the record has {v!r}; make the file again with this version, or read it with the version that wrote it')
+        raise EpisodeError(f'{where}.schema: this stephrl reads schema {SCHEMA}, the record has {v!r}; '
+                           'make the file again with this version, or read it with the version that wrote it')
     ep = _build_dataclass(Episode, {k: v for k, v in d.items() if k != 'schema'}, where)
     for k, g in enumerate(ep.subtasks):
         if not 0 <= g.start <= g.end <= len(ep.steps):
@@ -205,7 +206,9 @@ def _check_end(path): # what would be dropped has to be the beginning of an epis
     with open(path, 'rb') as f:
         f.seek(_whole_lines(path))
         start, begins = f.read(9), b'{"schema"'
-    if start and not begins.startswith(start[:9]): raise EpisodeError(f'{path}: its last line is no episode, and not the beginning of one either; write to another file')
+    if start and not begins.startswith(start[:9]):
+        raise EpisodeError(f'{path}: its last line is no episode, and not the beginning of one either; '
+                           'write to another file')
 
 def _whole_lines(path): # bytes up to and including the last newline
     with open(path, 'rb') as f:
@@ -231,7 +234,8 @@ def iter_episodes(path:str|Path, # a JSONL file
             except (ValueError, RecursionError) as e:
                 if line.endswith(b'\n'): raise EpisodeError(f'{where}: not JSON ({e}); remove the line or make the file again') from e
                 if cut_ok: return
-                raise EpisodeError(f'{where}: the file ends in the middle of an episode; the {n-1} before it are whole: read with cut_ok=True, or open it with EpisodeWriter, which drops the cut line') from e
+                raise EpisodeError(f'{where}: the file ends in the middle of an episode; the {n-1} before it are whole: '
+                                   'read with cut_ok=True, or open it with EpisodeWriter, which drops the cut line') from e
             yield from_dict(d, where)
 
 def read_episodes(path:str|Path, # a JSONL file
@@ -268,7 +272,8 @@ def story(self:Episode, width:int=110 # cut longer texts here
     for t, s in enumerate(self.steps):
         g = self.subtask_of(t)
         if g and g.start == t: out.append(f'── {g.name}')
-        out.append(f'{t:3d} > {s.action}{"" if s.valid else "  (invalid)"}{f"  {s.reward*100:+.0f}" if s.reward else ""}{"  ■" if s.done else ""}')
+        out.append(f'{t:3d} > {s.action}{"" if s.valid else "  (invalid)"}'
+                   f'{f"  {s.reward*100:+.0f}" if s.reward else ""}{"  ■" if s.done else ""}')
         out.append(f'      {cut(self.observation_after(t).text)}')
         if s.next_progress: out.append(f'      note: {s.next_progress}')
     return '\n'.join(out + ([f'CRASH: {self.error}'] if self.error else []))

@@ -61,7 +61,8 @@ def tokens_per_step(episodes:list[Episode])->dict: # mean, p95, prompt, completi
         mine = [c for c in calls if c.role == role]
         by_role[role] = dict(_spread([used(s, role) for s in steps]), calls=len(mine)/n, prompt=sum(c.prompt_tokens for c in mine)/n,
                              completion=sum(c.completion_tokens for c in mine)/n)
-    return dict(_spread([used(s) for s in steps]), prompt=sum(c.prompt_tokens for c in calls)/n, completion=sum(c.completion_tokens for c in calls)/n,
+    return dict(_spread([used(s) for s in steps]),
+                prompt=sum(c.prompt_tokens for c in calls)/n, completion=sum(c.completion_tokens for c in calls)/n,
                 by_role=by_role, per_episode=_spread([sum(map(used, ep.steps)) for ep in episodes]))
 
 # %% ../nbs/14_evaluate.ipynb #c015
@@ -73,9 +74,11 @@ def summarise(episodes:list[Episode], gold:list[float]|None=None, # the ceiling 
     out['per_task'] = {}
     for task in dict.fromkeys(tasks):
         rows = [i for i, t in enumerate(tasks) if t == task]
-        out['per_task'][task] = dict(_scores([episodes[i] for i in rows], [task]*len(rows), seed), gold_ceiling=_mean([gold[i] for i in rows] if gold else None))
-    out['per_episode'] = [dict(task=ep.task, variation=ep.variation, seed=ep.seed, score=ep.score, steps=len(ep.steps), terminated=ep.terminated,
-                               invalid=sum(not s.valid for s in ep.steps), error=ep.error, gold=gold[i] if gold else None) for i, ep in enumerate(episodes)]
+        out['per_task'][task] = dict(_scores([episodes[i] for i in rows], [task]*len(rows), seed),
+                                     gold_ceiling=_mean([gold[i] for i in rows] if gold else None))
+    out['per_episode'] = [dict(task=ep.task, variation=ep.variation, seed=ep.seed, score=ep.score, steps=len(ep.steps),
+                               terminated=ep.terminated, invalid=sum(not s.valid for s in ep.steps), error=ep.error,
+                               gold=gold[i] if gold else None) for i, ep in enumerate(episodes)]
     out['errors'] = [ep.error for ep in episodes if ep.error]
     return out
 
@@ -84,9 +87,11 @@ def _mean(x): return float(np.mean(x)) if x is not None and len(x) else None
 def _scores(episodes, strata, seed):
     scores, n = [ep.score for ep in episodes], len(episodes)
     wins, steps = sum(s >= 100 for s in scores), sum(len(ep.steps) for ep in episodes)
-    return dict(episodes=n, score=_mean(scores), ci95=bootstrap_ci(scores, strata, seed=seed), success=wins/max(1, n), success_ci95=wilson(wins, n),
+    return dict(episodes=n, score=_mean(scores), ci95=bootstrap_ci(scores, strata, seed=seed),
+                success=wins/max(1, n), success_ci95=wilson(wins, n),
                 steps=steps/max(1, n), invalid=sum(not s.valid for ep in episodes for s in ep.steps)/max(1, steps),
-                malformed=sum(s.action == MALFORMED for ep in episodes for s in ep.steps)/max(1, steps), crashes=sum(ep.error is not None for ep in episodes))
+                malformed=sum(s.action == MALFORMED for ep in episodes for s in ep.steps)/max(1, steps),
+                crashes=sum(ep.error is not None for ep in episodes))
 
 # %% ../nbs/14_evaluate.ipynb #c018
 def what_was_seen(episodes:list[Episode])->str:
@@ -95,14 +100,18 @@ def what_was_seen(episodes:list[Episode])->str:
     parts = ['answer'] + ['room']*any(o.look for o in steps) + ['inventory']*any(o.inventory for o in steps)
     return ' + '.join(parts)
 
-def protocol_line(suite:Suite, episodes:list[Episode], decoding:str, temperature:float, seed:int, note:str='', scoring:str='score' # or 'success'
-                 )->str:
+def protocol_line(
+        suite:Suite, episodes:list[Episode], decoding:str, temperature:float, seed:int, note:str='', scoring:str='score' # or 'success'
+       )->str:
     "Everything that somebody needs to know before comparing the number with another one."
-    return '; '.join(filter(None, [f'{suite.env} {suite.version}, suite {suite.name}: {len(episodes)} episodes of {len({e.task for e in episodes})} tasks', f'{suite.step_limit} actions',
-        f'simplification {suite.simplification or "none"}', f'{decoding} decoding, ' + (f'temperature {temperature:g}' if temperature else 'greedy'),
+    return '; '.join(filter(None, [
+        f'{suite.env} {suite.version}, suite {suite.name}: {len(episodes)} episodes of {len({e.task for e in episodes})} tasks',
+        f'{suite.step_limit} actions', f'simplification {suite.simplification or "none"}',
+        f'{decoding} decoding, ' + (f'temperature {temperature:g}' if temperature else 'greedy'),
         f'o_t = {what_was_seen(episodes)}', f'seed {seed}', note, INTERVALS[scoring]]))
 
-INTERVALS = dict(score='micro mean of max(0, final score), 95% bootstrap interval stratified by task', success="success rate, 95% Wilson interval")
+INTERVALS = dict(score='micro mean of max(0, final score), 95% bootstrap interval stratified by task',
+                 success="success rate, 95% Wilson interval")
 
 # %% ../nbs/14_evaluate.ipynb #c021
 class EvaluationError(ValueError): "An evaluation that would mean nothing; the message says why."
@@ -112,7 +121,8 @@ def check_disjoint(agent:Agent, suite:Suite):
     "Raises `EvaluationError` when the agent was trained on an episode of the panel."
     ids = {(t, str(v)) for t, v in agent.train_ids}
     if both := [e for e in suite.episodes if (e[0], str(e[1])) in ids]:
-        raise EvaluationError(f'{agent.name} was trained on {len(both)} of the {len(suite.episodes)} episodes of {suite.name!r}, {both[0][0]} variation {both[0][1]} for one: its score there says nothing')
+        raise EvaluationError(f'{agent.name} was trained on {len(both)} of the {len(suite.episodes)} episodes of {suite.name!r}, '
+                              f'{both[0][0]} variation {both[0][1]} for one: its score there says nothing')
 
 def scoring_of(env:str # registered name
               )->str: # 'score', or 'success' where an episode is won or lost and nothing in between
@@ -166,18 +176,26 @@ def evaluate(agent:Agent, # who
     episodes = rollout(agent, suite.episodes, suite.env, decoding, temperature, seed, n_parallel, workers, file, suite.step_limit,
                        SPLITS.get(suite.name, suite.name), annotator, simplification=suite.simplification, progress=progress)
     scoring = scoring_of(suite.env)
-    results = dict(suite=suite.name, protocol=protocol_line(suite, episodes, decoding, temperature, seed, note, scoring), scoring=scoring, decoding=decoding, agent=agent.name,
-                   **summarise(episodes, suite.gold, seed), seconds=time.time()-began, episodes_before=before, seed=seed, temperature=temperature, step_limit=suite.step_limit,
-                   simplification=suite.simplification, env=suite.env, versions=versions(suite.env) | dict(env=about.version), kind=agent.kind, options=agent.options,
-                   weights=fingerprint(agent), train_ids=dict(number=len(agent.train_ids), disjoint=True), skipped=suite.skipped, episodes_file=file and file.name)
+    results = dict(suite=suite.name, protocol=protocol_line(suite, episodes, decoding, temperature, seed, note, scoring),
+                   scoring=scoring, decoding=decoding, agent=agent.name, **summarise(episodes, suite.gold, seed),
+                   seconds=time.time()-began, episodes_before=before, seed=seed, temperature=temperature,
+                   step_limit=suite.step_limit, simplification=suite.simplification, env=suite.env,
+                   versions=versions(suite.env) | dict(env=about.version), kind=agent.kind, options=agent.options,
+                   weights=fingerprint(agent), train_ids=dict(number=len(agent.train_ids), disjoint=True),
+                   skipped=suite.skipped, episodes_file=file and file.name)
     results['interval'] = interval(results)
     if out: save_json(out, results)
     if results['crashes']:
-        print(f"{results['crashes']} of {len(episodes)} episodes CRASHED, the first: {results['errors'][0]}" + (f'. To play them again, take their lines out of {file} (those with "error": "...") and give the same command' if file else ''))
-        if strict: raise CrashedEpisodes(f"{results['crashes']} crashed episodes, the first: {results['errors'][0]}" + (f'; all are in {file}' if file else ''))
+        print(f"{results['crashes']} of {len(episodes)} episodes CRASHED, the first: {results['errors'][0]}" +
+              (f'. To play them again, take their lines out of {file} (those with "error": "...") and give the same command'
+               if file else ''))
+        if strict: raise CrashedEpisodes(f"{results['crashes']} crashed episodes, the first: {results['errors'][0]}" +
+                                         (f'; all are in {file}' if file else ''))
     return results
 
-SPLITS = dict(seen='dev', all30_seen='dev', unseen='test', all30='test', quick='test', quick_select='train', quick_shifted='train', quick_fresh='test', quick_fresh_2='test', all30_select='train', alfworld_quick='generated', genuine='train', genuine_select='train', genuine_rooms='train')   # which split a panel is drawn from; others: their name
+SPLITS = dict(seen='dev', all30_seen='dev', unseen='test', all30='test',   # which split a panel is drawn from; others: their name
+              quick='test', quick_select='train', quick_shifted='train', quick_fresh='test', quick_fresh_2='test',
+              all30_select='train', alfworld_quick='generated', genuine='train', genuine_select='train', genuine_rooms='train')
 
 # %% ../nbs/14_evaluate.ipynb #c027
 def table(results:dict|list[dict] # one result: a row per task; several: a row each
@@ -186,7 +204,8 @@ def table(results:dict|list[dict] # one result: a row per task; several: a row e
     if isinstance(results, dict):
         s = results.get('scoring')
         rows = {t: _row(r, s) for t, r in results['per_task'].items()} | {'all': _row(results, s)}
-    else: rows = {i: dict(agent=r['agent'], suite=r['suite'], decoding=r['decoding'], **_row(r, r.get('scoring')), tokens_per_step=r['tokens_per_step']['mean']) for i, r in enumerate(results)}
+    else: rows = {i: dict(agent=r['agent'], suite=r['suite'], decoding=r['decoding'], **_row(r, r.get('scoring')),
+                          tokens_per_step=r['tokens_per_step']['mean']) for i, r in enumerate(results)}
     return pd.DataFrame.from_dict(rows, orient='index').round(1)
 
 def interval(r:dict, scoring:str|None=None # of the result that `r` is a part of
@@ -194,15 +213,19 @@ def interval(r:dict, scoring:str|None=None # of the result that `r` is a part of
     "The interval that belongs to a score: Wilson's for success rates, the bootstrap's for others."
     return [100*x for x in r['success_ci95']] if r.get('scoring', scoring) == 'success' else r['ci95']
 
-def _row(r, scoring=None): return dict(episodes=r['episodes'], score=r['score'], **dict(zip(('low', 'high'), interval(r, scoring))), gold=r['gold_ceiling'], solved=100*r['success'],
-                         steps=r['steps'], invalid=100*r['invalid'], crashes=r['crashes'])
+def _row(r, scoring=None):
+    return dict(episodes=r['episodes'], score=r['score'], **dict(zip(('low', 'high'), interval(r, scoring))),
+                gold=r['gold_ceiling'], solved=100*r['success'],
+                steps=r['steps'], invalid=100*r['invalid'], crashes=r['crashes'])
 
 def markdown(df:pd.DataFrame, index:bool=True # with the row names
             )->str:
     "A data frame as a Markdown table, numbers to the right."
     df = df.reset_index(names='') if index else df
     cell = lambda x: '–' if x is None or (isinstance(x, float) and math.isnan(x)) else f'{x:.1f}' if isinstance(x, float) else str(x)
-    rows = [[str(c) for c in df.columns], ['---:' if pd.api.types.is_numeric_dtype(df[c]) else '---' for c in df.columns], *([cell(x) for x in r] for r in df.values.tolist())]
+    rows = [[str(c) for c in df.columns],
+            ['---:' if pd.api.types.is_numeric_dtype(df[c]) else '---' for c in df.columns],
+            *([cell(x) for x in r] for r in df.values.tolist())]
     return '\n'.join('| ' + ' | '.join(r) + ' |' for r in rows)
 
 # %% ../nbs/14_evaluate.ipynb #c030
@@ -215,7 +238,9 @@ def paired_difference(a:dict|list[dict], # results of A, one per training seed
     if len(a) != len(b) or not a: raise EvaluationError(f'expected as many results of A as of B, found {len(a)} and {len(b)}')
     keys = _keys(a[0])
     for r in a + b:
-        if _keys(r) != keys: raise EvaluationError(f"results of different panels cannot be paired: {a[0]['suite']} with {len(keys)} episodes, {r['suite']} with {len(_keys(r))}")
+        if _keys(r) != keys:
+            raise EvaluationError(f"results of different panels cannot be paired: {a[0]['suite']} with {len(keys)} episodes, "
+                                  f"{r['suite']} with {len(_keys(r))}")
     score = lambda r: [s for _, s in sorted(zip(_keys(r, in_order=False), (e['score'] for e in r['per_episode'])))]
     d, tasks = np.array([score(x) for x in a]) - np.array([score(y) for y in b]), np.array([k[0] for k in keys])   # (seeds, episodes)
     means, rng = np.zeros(n), np.random.default_rng(seed)
@@ -225,7 +250,8 @@ def paired_difference(a:dict|list[dict], # results of A, one per training seed
         rows = rng.integers(0, mine.shape[1], (n, mine.shape[1]))
         means += mine[draws[:, :, None], rows[:, None, :]].mean(1).sum(1)
     ci = [float(q) for q in np.quantile(means/len(keys), [.025, .975])]
-    return dict(difference=float(d.mean()), ci95=ci, episodes=len(keys), seeds=len(d), per_task={t: float(d[:, tasks == t].mean()) for t in dict.fromkeys(tasks.tolist())})
+    return dict(difference=float(d.mean()), ci95=ci, episodes=len(keys), seeds=len(d),
+                per_task={t: float(d[:, tasks == t].mean()) for t in dict.fromkeys(tasks.tolist())})
 
 def _keys(r, in_order=True): # (task, variation, copy) of each episode
     first = min((e['seed'] for e in r['per_episode']), default=0)
@@ -261,16 +287,20 @@ def prompt_growth(episodes:list[Episode], # rollouts of the agent, or annotated 
     count = about_tokens if policy is None else lambda text: len(policy.tokenizer(text, add_special_tokens=False).input_ids)
     read = [(e, u) for e, u in ((e, _read(e, role, count)) for e in episodes) if len(u) == len(e.steps) >= 2]
     full = [history_tokens(e, count) for e, _ in read]
-    seen = [[count(observation_fields(o)) for o in ([e.observation_after(t) for t in range(len(e.steps))] if role == 'progress' else [s.observation for s in e.steps])] for e, _ in read]
+    seen = [[count(observation_fields(o))
+             for o in ([e.observation_after(t) for t in range(len(e.steps))] if role == 'progress' else
+                       [s.observation for s in e.steps])] for e, _ in read]
     less = lambda series: [np.subtract(x, y) for x, y in zip(series, seen)]
     draws = np.random.default_rng(seed).integers(0, max(1, len(read)), (n, len(read)))
     mine = [u for _, u in read]
     return dict(role=role, episodes=len(read), **_growth(mine, full, draws), memory=_growth(less(mine), less(full), draws),
-                counted_by='words and marks (an estimate)' if policy is None else "the policy's tokenizer", progress_tokens=note_lengths(episodes, count))
+                counted_by='words and marks (an estimate)' if policy is None else "the policy's tokenizer",
+                progress_tokens=note_lengths(episodes, count))
 
 def _read(ep, role, count): # prompt tokens of the calls of a role
     if any(s.calls for s in ep.steps): return [c.prompt_tokens for s in ep.steps for c in s.calls if c.role == role]
-    prompt = dict(low=lambda t, s: low_prompt(ep.subtask_of(t).name, s.progress, s.observation), progress=lambda t, s: progress_prompt(ep.subtask_of(t).name, s.progress, s.action, ep.observation_after(t)))[role]
+    prompt = dict(low=lambda t, s: low_prompt(ep.subtask_of(t).name, s.progress, s.observation),
+                  progress=lambda t, s: progress_prompt(ep.subtask_of(t).name, s.progress, s.action, ep.observation_after(t)))[role]
     return [count(prompt(t, s)) for t, s in enumerate(ep.steps)] if ep.subtasks else []
 
 def _growth(mine, full, draws): # slopes, and their intervals over whole episodes
@@ -284,4 +314,5 @@ def note_lengths(episodes:list[Episode], count)->dict: # in tokens
     "Distribution of the lengths of the notes, and the share of empty ones."
     x = [count(s.next_progress) for ep in episodes for s in ep.steps]
     q = lambda p: float(np.quantile(x, p)) if x else math.nan
-    return dict(mean=float(np.mean(x)) if x else math.nan, p5=q(.05), median=q(.5), p95=q(.95), max=max(x, default=0), empty=sum(n == 0 for n in x)/max(1, len(x)))
+    return dict(mean=float(np.mean(x)) if x else math.nan, p5=q(.05), median=q(.5), p95=q(.95), max=max(x, default=0),
+                empty=sum(n == 0 for n in x)/max(1, len(x)))

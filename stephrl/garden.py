@@ -9,7 +9,8 @@ __all__ = ['SEED', 'SOIL', 'WATER', 'LOOK', 'pots', 'only', 'gardening', 'Garden
 import re
 
 # %% ../nbs/02c_garden.ipynb #c005
-SEED, SOIL, WATER = (re.compile(p) for p in (r'move .*seed.* to (flower pot \d)', r'move soil.* to (flower pot \d)', r'pour (.+) into (flower pot \d)'))
+SEED, SOIL, WATER = (re.compile(p) for p in (r'move .*seed.* to (flower pot \d)', r'move soil.* to (flower pot \d)',
+                                             r'pour (.+) into (flower pot \d)'))
 
 def pots(path:list[str], found:re.Pattern)->list[str]: # in order
     "The pots that something is done with."
@@ -20,7 +21,8 @@ def only(path:list[str], kept:list[str] # pots
     "A path without planting in other pots than these, and without fetching soil for them."
     out, last_soil = [], 0
     for before, action in zip(['', *path], path):
-        soil, seed = SOIL.fullmatch(action), SEED.fullmatch(action) or action.isdigit() and SEED.fullmatch(before)      # '0' answers which seed is meant
+        soil, seed = (SOIL.fullmatch(action),
+                      SEED.fullmatch(action) or action.isdigit() and SEED.fullmatch(before)) # '0' answers which seed is meant
         if soil and soil[1] not in kept: del out[last_soil:]
         elif not (seed and seed[1] not in kept): out.append(action)
         if soil: last_soil = len(out)

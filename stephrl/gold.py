@@ -19,7 +19,8 @@ from .episode import replacing
 # %% ../nbs/06a_gold.ipynb #c005
 LEFT_OUT = ('inclined-plane-determine-angle', 'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces',
             'measure-melting-point-unknown-substance', 'mendelian-genetics-known-plant', 'mendelian-genetics-unknown-plant')
-QUICK = ('find-animal', 'lifespan-longest-lived-then-shortest-lived', 'chemistry-mix-paint-secondary-color', 'use-thermometer', 'power-component')
+QUICK = ('find-animal', 'lifespan-longest-lived-then-shortest-lived', 'chemistry-mix-paint-secondary-color',
+         'use-thermometer', 'power-component')
 FEWER_SEEN = {'power-component': 3, 'power-component-renewable-vs-nonrenewable-energy': 3}
 
 def scienceworld_panel(env, # a ScienceWorld
@@ -35,8 +36,8 @@ def scienceworld_panel(env, # a ScienceWorld
         return v[:FEWER_SEEN.get(task, limit) if split == 'dev' else limit]
     return Suite(name, env.name, env.version, '', step_limit, [(t, v) for t in tasks for v in some(t)])
 
-SHIFT = {'chemistry-mix-paint-secondary-color': 'orange', 'use-thermometer': 'sodium chloride|located around the bathroom', 'power-component': 'blue light'} # what the left out ones name
-
+SHIFT = {'chemistry-mix-paint-secondary-color': 'orange', 'use-thermometer': 'sodium chloride|located around the bathroom',
+         'power-component': 'blue light'} # what the left out ones name
 def shifted_panel(env, name:str='quick_shifted', tasks=QUICK, last:int=10)->Suite:
     "Train variations whose instruction names what `SHIFT` says; of families that it does not name, the last."
     def says(task, v): return ' '.join(env.reset(task, v)[1]['description'].split())
@@ -58,7 +59,8 @@ def scienceworld_panels(env)->list[Suite]:
     paper, every = [t for t in env.tasks() if t not in LEFT_OUT], env.tasks()
     make = lambda *args: scienceworld_panel(env, *args)
     return [make('seen', 'dev', paper), make('unseen', 'test', paper), make('all30_seen', 'dev', every), make('all30', 'test', every),
-            make('quick', 'test', QUICK), make('quick_select', 'train', QUICK, 4), make('all30_select', 'train', every, 2), shifted_panel(env), fresh_panel(env), fresh_panel(env, 'quick_fresh_2', before=10)]
+            make('quick', 'test', QUICK), make('quick_select', 'train', QUICK, 4), make('all30_select', 'train', every, 2),
+            shifted_panel(env), fresh_panel(env), fresh_panel(env, 'quick_fresh_2', before=10)]
 
 # %% ../nbs/06a_gold.ipynb #c010
 def gold_score(env, task:str, variation, tries:int=4)->float: # 0-100
@@ -78,7 +80,8 @@ def measure_gold(suite:Suite, workers:int=2, # processes
     jobs = [e for e in suite.episodes if tuple(e) not in known]
     kwargs = dict(simplification=suite.simplification) if suite.simplification else {}
     scores = in_order(gold_score, suite.env, dict(step_limit=suite.step_limit, **kwargs), jobs, workers)
-    for job, score in zip(jobs, tqdm(scores, total=len(jobs), desc=f'gold of {suite.name}', unit='ep', disable=not progress)): known[tuple(job)] = score
+    for job, score in zip(jobs, tqdm(scores, total=len(jobs), desc=f'gold of {suite.name}', unit='ep', disable=not progress)):
+        known[tuple(job)] = score
     return replace(suite, gold=[known[tuple(e)] for e in suite.episodes], command=f'python -m stephrl.gold {suite.name}')
 
 def ceiling(suite:Suite # with gold scores
@@ -100,7 +103,8 @@ class Scores(dict):
             if rules == self.rules: dict.__setitem__(self, (task, variation), score)
 
     def __setitem__(self, episode, score):
-        with open(self.path, 'a', encoding='utf8') as f: f.write('\n' + json.dumps([self.rules, *episode, score])) # a line of its own, even after one that was cut off
+        with open(self.path, 'a', encoding='utf8') as f: # a line of its own, even after one that was cut off
+            f.write('\n' + json.dumps([self.rules, *episode, score]))
         super().__setitem__(episode, score)
 
     def take_over(self, suites): # from panels that have been measured under the same rules
@@ -141,7 +145,8 @@ def main(argv=None):
         with_env = make_env('scienceworld')
         for s in scienceworld_panels(with_env):
             file = args.dir/f'{s.name}.json'
-            same = file.is_file() and replace(load_suite(file), gold=None, command=None) == replace(s, gold=None, command=None) # then its scores are not thrown away
+            same = (file.is_file() and replace(load_suite(file), gold=None, command=None) ==
+                    replace(s, gold=None, command=None)) # then its scores are not thrown away
             if not same: save_suite(s, file)
             print(file, len(s), 'as it was' if same else '')
         with_env.close()

@@ -11,8 +11,10 @@ from functools import cache
 
 # %% ../nbs/02b_house.ipynb #c004
 ROOMS = ('art studio', 'bathroom', 'bedroom', 'foundry', 'greenhouse', 'hallway', 'kitchen', 'living room', 'outside', 'workshop')
-DOORS = {'hallway': 'art studio, bedroom, greenhouse, kitchen, living room, workshop', 'kitchen': 'bathroom, hallway, outside', 'outside': 'foundry, greenhouse, kitchen',
-         'greenhouse': 'hallway, outside', 'art studio': 'hallway', 'bedroom': 'hallway', 'living room': 'hallway', 'workshop': 'hallway', 'bathroom': 'kitchen', 'foundry': 'outside'}
+DOORS = {'hallway': 'art studio, bedroom, greenhouse, kitchen, living room, workshop',
+         'kitchen': 'bathroom, hallway, outside', 'outside': 'foundry, greenhouse, kitchen',
+         'greenhouse': 'hallway, outside', 'art studio': 'hallway', 'bedroom': 'hallway', 'living room': 'hallway',
+         'workshop': 'hallway', 'bathroom': 'kitchen', 'foundry': 'outside'}
 
 @cache
 def way(a:str, b:str)->tuple: # rooms from a to b, both of them; () when there is no way

@@ -27,7 +27,8 @@ def td_targets(rewards:torch.Tensor, # (B, N) float32: r_0 ... r_(n-1) of each r
               )->torch.Tensor: # (B,) float32, without gradient
     "Discounted rewards of the decision plus the discounted value of what follows."
     B, N = rewards.shape
-    for name, x in dict(n=n, terminated=terminated, next_value=next_value).items(): assert x.shape == (B,), f'{name}: expected ({B},), found {tuple(x.shape)}'
+    for name, x in dict(n=n, terminated=terminated, next_value=next_value).items():
+        assert x.shape == (B,), f'{name}: expected ({B},), found {tuple(x.shape)}'
     assert next_value.dtype == torch.float32, f'critics live in float32, found {next_value.dtype}'
     with torch.no_grad():
         i = torch.arange(N, device=rewards.device)
@@ -70,7 +71,8 @@ def awr_losses(logprob:torch.Tensor, # (B,) sum of the target's token log-probab
                length:torch.Tensor|None=None # (B,) target tokens: normalise by length; None: the sum, as in IQL
               )->torch.Tensor: # (B,) losses of the rows
     "Advantage-weighted regression, row by row."
-    assert logprob.shape == weight.shape and weight.dim() == 1, f'logprob {tuple(logprob.shape)}, weight {tuple(weight.shape)}: expected the same (B,)'
+    assert logprob.shape == weight.shape and weight.dim() == 1, (
+        f'logprob {tuple(logprob.shape)}, weight {tuple(weight.shape)}: expected the same (B,)')
     assert not weight.requires_grad, 'weights carry no gradient'
     return -weight*(logprob if length is None else logprob/length)
 

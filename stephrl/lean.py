@@ -79,7 +79,8 @@ def block(layer, i, x, cos, sin, visible, at=None, memory=None, here=None): # (B
     "Layer `i` of a Llama or an LFM2 on `x` (B, L, d), its result at the positions `at` only."
     lfm2 = hasattr(layer, 'operator_norm')
     h = _norm(layer.operator_norm if lfm2 else layer.input_layernorm, x)
-    mixed = attention(layer.self_attn, i, h, cos, sin, visible, at, memory) if hasattr(layer, 'self_attn') else pick_positions(convolution(layer.conv, i, h, memory, here), at)
+    mixed = (attention(layer.self_attn, i, h, cos, sin, visible, at, memory) if hasattr(layer, 'self_attn') else
+             pick_positions(convolution(layer.conv, i, h, memory, here), at))
     x = pick_positions(x, at) + mixed
     return x + (layer.feed_forward if lfm2 else layer.mlp)(_norm(layer.ffn_norm if lfm2 else layer.post_attention_layernorm, x))
 

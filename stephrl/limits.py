@@ -13,15 +13,18 @@ from .prompts import ROLES
 
 # %% ../nbs/08a_limits.ipynb #c004
 LIMITS = dict( # setting -> interval; names are the same wherever they occur
-    seed='[0, 4294967295]', workers='[0, 256]', demos_per_task='[1, 1e6]', missteps='[0, 1)', holdout='[0, 1e6]', copies='[1, 1000]', window='[16, 1e6]',
-    at_least='[0, 1e6]', **dict.fromkeys(('high_copies', 'drills', 'readings', 'wishes', 'moments', 'numbers', 'exercises', 'outcomes', 'sightings', 'detours', 'searches', 'errands', 'rounds'), '[0, 1000]'),
+    seed='[0, 4294967295]', workers='[0, 256]', demos_per_task='[1, 1e6]', missteps='[0, 1)', holdout='[0, 1e6]',
+    copies='[1, 1000]', window='[16, 1e6]', at_least='[0, 1e6]',
+    **dict.fromkeys(('high_copies', 'drills', 'readings', 'wishes', 'moments', 'numbers', 'exercises', 'outcomes',
+                     'sightings', 'detours', 'searches', 'errands', 'rounds'), '[0, 1000]'),
     **dict.fromkeys(('evenness', 'variety', 'recast', 'scenery', 'invented'), '[0, 1]'), focus='[0, 1)',
     collect='[1, 1e6]', temperature='[0, 100]', step_limit='[1, 1e6]', parallel='[1, 4096]', eval_limit='[1, 1e6]',
-    epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]', batch_tokens='[1, 1e9]',
-    accumulate='[1, 1e6]', weight_decay='[0, 100]', clip='(0, 1e9]', prompt_weight='[0, 1000]',
-    tau='(0, 1)', gamma='[0, 1]', beta='(0, 1e6]', w_max='(0, 1e9]', polyak='(0, 1]', hidden='[1, 1e6]', critic_lr='(0, 10]', critic_updates='[1, 1e9]',
-    critic_batch='[1, 1e6]', merge='[1, 1e6]')
-WORDS = dict(optimizer=('adamw', 'muon'), precision=('auto', 'no', 'bf16'), feature_precision=('auto', 'no', 'bf16')) # setting -> what it may say
+    epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]',
+    batch_tokens='[1, 1e9]', accumulate='[1, 1e6]', weight_decay='[0, 100]', clip='(0, 1e9]', prompt_weight='[0, 1000]',
+    tau='(0, 1)', gamma='[0, 1]', beta='(0, 1e6]', w_max='(0, 1e9]', polyak='(0, 1]', hidden='[1, 1e6]',
+    critic_lr='(0, 10]', critic_updates='[1, 1e9]', critic_batch='[1, 1e6]', merge='[1, 1e6]')
+WORDS = dict(optimizer=('adamw', 'muon'), precision=('auto', 'no', 'bf16'),
+             feature_precision=('auto', 'no', 'bf16')) # setting -> what it may say
 
 def within(value:float, interval:str # such as '(0, 1]': above 0, at most 1
           )->bool:
@@ -38,9 +41,11 @@ def check_limits(config, # a dataclass of settings, which may hold others
         key, value = before + f.name, getattr(config, f.name)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if is_dataclass(value): check_limits(value, f'{key}.')
-        elif number and f.name in LIMITS and not within(value, LIMITS[f.name]): raise ValueError(f'{key}: expected a number in {LIMITS[f.name]}, found {value!r}')
+        elif number and f.name in LIMITS and not within(value, LIMITS[f.name]):
+            raise ValueError(f'{key}: expected a number in {LIMITS[f.name]}, found {value!r}')
         elif number and not math.isfinite(value): raise ValueError(f'{key}: expected a finite number, found {value!r}')
-        elif f.name in WORDS and value not in WORDS[f.name]: raise ValueError(f'{key}: there is no {value!r}.{nearest(value, WORDS[f.name])}')
+        elif f.name in WORDS and value not in WORDS[f.name]:
+            raise ValueError(f'{key}: there is no {value!r}.{nearest(value, WORDS[f.name])}')
         elif f.name in COLLECTIONS and value is not None: COLLECTIONS[f.name](key, value)
 
 def _some(key, value):
@@ -50,7 +55,8 @@ def _some(key, value):
 
 def _numbers(key, values, interval):
     for x in values:
-        if isinstance(x, bool) or not isinstance(x, (int, float)) or not within(x, interval): raise ValueError(f'{key}: expected numbers in {interval}, found {x!r}')
+        if isinstance(x, bool) or not isinstance(x, (int, float)) or not within(x, interval):
+            raise ValueError(f'{key}: expected numbers in {interval}, found {x!r}')
 
 def _shares(key, value):
     for r in value:

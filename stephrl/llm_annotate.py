@@ -24,7 +24,9 @@ def chat_client(base_url:str|None=None, # None: OPENAI_BASE_URL, or OpenAI itsel
     with uninterrupted(): from openai import OpenAI
     at = base_url or os.environ.get('OPENAI_BASE_URL')
     key = api_key or os.environ.get('OPENAI_API_KEY') or ('none' if at else None)
-    if key is None: raise ValueError('no chat model can be asked: set OPENAI_BASE_URL to an endpoint such as http://localhost:8000/v1, or OPENAI_API_KEY')
+    if key is None:
+        raise ValueError('no chat model can be asked: set OPENAI_BASE_URL to an endpoint such as http://localhost:8000/v1, '
+                         'or OPENAI_API_KEY')
     return OpenAI(base_url=at, api_key=key, timeout=timeout)
 
 def chat_model(model:str, # its name at the endpoint
@@ -51,23 +53,29 @@ class Recorded:
                 try: r = json.loads(line)
                 except json.JSONDecodeError: continue  # a line that was cut off: its call is simply made again
                 if not isinstance(r, dict) or not {'key', 'answer'} <= r.keys(): continue
-                if self.model and r.get('model') not in (None, self.model): raise ValueError(f'{path}: recorded from {r["model"]}, and {self.model} is to be asked: record it in another file')
+                if self.model and r.get('model') not in (None, self.model):
+                    raise ValueError(f'{path}: recorded from {r["model"]}, and {self.model} is to be asked: '
+                                     'record it in another file')
                 self.answers[r['key']] = r['answer']
 
     def __call__(self, prompt:str)->str:
         "The answer. Raises `LookupError` when it was not recorded and there is no model."
         key = hashlib.sha256(prompt.encode('utf8', 'surrogatepass')).hexdigest()[:32]
         if key not in self.answers:
-            if self.chat is None: raise LookupError(f'{self.path}: no recorded answer to {one_line(prompt)[-60:]!r}; give Recorded a model to ask')
+            if self.chat is None:
+                raise LookupError(f'{self.path}: no recorded answer to {one_line(prompt)[-60:]!r}; '
+                                  'give Recorded a model to ask')
             answer = self.chat(prompt)
             if not answer.strip(): return answer             # a hiccup of the endpoint: to be asked again
             self.answers[key] = answer
-            with open(self.path, 'a', encoding='utf8') as f: f.write('\n' + json.dumps(dict(model=self.model, key=key, prompt=prompt, answer=answer)))
+            with open(self.path, 'a', encoding='utf8') as f:
+                f.write('\n' + json.dumps(dict(model=self.model, key=key, prompt=prompt, answer=answer)))
         return self.answers[key]
 
 # %% ../nbs/07f_llm_annotate.ipynb #c012
 SEGMENT = '''Below is a demonstration of a text game, one numbered step per line: the action, then the answer.
-Cut it into subtasks of about 4 to 8 steps, in order and without gaps. Name each subtask by what to do, with every object, place and number that it needs,
+Cut it into subtasks of about 4 to 8 steps, in order and without gaps. \
+Name each subtask by what to do, with every object, place and number that it needs,
 as someone could say it BEFORE it starts: use only the task and what was seen until then, never what turned out later.
 Answer with one line per subtask, such as:
 0-6: get the thermometer from the kitchen and focus on it
@@ -77,7 +85,8 @@ Task: {task}
 Subtasks:'''
 
 UPDATE = '''You keep a short note about a subtask of a text game. Rewrite it after the last action.
-One plain sentence on where the agent is, what it holds and what just happened; then, only if the subtask needs it, one memory in brackets, such as
+One plain sentence on where the agent is, what it holds and what just happened; \
+then, only if the subtask needs it, one memory in brackets, such as
 [Route: hallway, kitchen], [Checked: fridge, cupboard], [Planted: pot 1], [Connections: battery anode - red wire 1] or [Reading: 12].
 Keep earlier facts until something contradicts them. Only what was observed, no plans, at most 40 words.
 
@@ -124,7 +133,8 @@ class LLMAnnotator:
 
     def update(self, subtask:str, previous:str, action:str, observation:Observation)->str:
         "Ask for the next note; what is too long is cut off."
-        text = self.chat(UPDATE.format(subtask=one_line(subtask), previous=one_line(previous), action=one_line(action), observation=observation_fields(observation)))
+        text = self.chat(UPDATE.format(subtask=one_line(subtask), previous=one_line(previous), action=one_line(action),
+                                       observation=observation_fields(observation)))
         return capped(one_line(text.strip().split('\n')[0]), 64)
 
     def completed(self, subtask:str, steps:list[Step], after:Observation)->bool|None:

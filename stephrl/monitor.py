@@ -159,7 +159,8 @@ def _watch(self:TrainingMonitor):
     while not self.ended.wait(self.every) and time.monotonic() - news < self.patience:
         try:
             if self.refresh(): news = time.monotonic()
-        except OSError as e: self.updated = f'cannot read: {e}'  # a file that was replaced while being read: the next look finds the new one
+        except OSError as e: # a file that was replaced while being read: the next look finds the new one
+            self.updated = f'cannot read: {e}'
     self.live = False
 
 @patch

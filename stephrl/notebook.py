@@ -29,8 +29,9 @@ class ShowingClient(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 # %% ../nbs/17_notebook.ipynb #c007
-KERNEL = ['--IPKernelApp.exec_lines=import tqdm.auto, tqdm.std; tqdm.auto.tqdm, tqdm.auto.trange = tqdm.std.tqdm, tqdm.std.trange; del tqdm',
-          '--IPKernelApp.log_level=50']   # or it would warn of its own connection, which is local, and complain when it is stopped
+KERNEL = [
+    '--IPKernelApp.exec_lines=import tqdm.auto, tqdm.std; tqdm.auto.tqdm, tqdm.auto.trange = tqdm.std.tqdm, tqdm.std.trange; del tqdm',
+    '--IPKernelApp.log_level=50']   # or it would warn of its own connection, which is local, and complain when it is stopped
 
 # %% ../nbs/17_notebook.ipynb #c009
 def run_notebook(path:str|Path, # the notebook; it is not changed
@@ -41,21 +42,28 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
     "Execute a notebook in a kernel of its own, in its own folder, showing its output. Raises `NotebookError` with the failing cell's error."
     path, out = Path(path), Path(out)
     if not path.exists(): raise NotebookError(f'{path}: there is no such notebook')
-    if out.exists() and out.samefile(path): raise NotebookError(f'{path}: the executed copy would replace the notebook itself; give another folder with --out')
+    if out.exists() and out.samefile(path):
+        raise NotebookError(f'{path}: the executed copy would replace the notebook itself; give another folder with --out')
     try:
         nb = nbformat.read(path, 4)
         nbformat.validate(nb)
     except OSError: raise
-    except Exception as e: raise NotebookError(f'{path}: not a Jupyter notebook ({type(e).__name__}: {" ".join(str(e).split())[:100]}); give the path of an .ipynb file') from e
+    except Exception as e:
+        raise NotebookError(f'{path}: not a Jupyter notebook ({type(e).__name__}: {" ".join(str(e).split())[:100]}); '
+                            'give the path of an .ipynb file') from e
     saved = lambda **_: _save(nb, out)
     client = ShowingClient(nb, timeout=timeout, kernel_name='python3', extra_arguments=KERNEL, coalesce_streams=True,
                            on_cell_start=_headings, on_cell_executed=saved, on_cell_error=saved,
                            resources=dict(metadata=dict(path=str(path.resolve().parent))), store_widget_state=False)
     try: client.execute(env={**os.environ, **(variables or {})})
-    except CellExecutionError as e: raise NotebookError(f'{path} stopped: {e.ename}: {e.evalue}\n{out} holds the cells up to there') from None
-    except CellTimeoutError: raise NotebookError(f'{path} stopped: a cell took more than {timeout} seconds\n{out} holds the cells up to there') from None
-    except DeadKernelError: raise NotebookError(f'{path} stopped: its kernel died; is there enough memory?\n{out} holds the cells up to there') from None
-    except (AssertionError, asyncio.CancelledError): raise KeyboardInterrupt from None   # on Ctrl-C nbclient stops the kernel, and then misses it
+    except CellExecutionError as e:
+        raise NotebookError(f'{path} stopped: {e.ename}: {e.evalue}\n{out} holds the cells up to there') from None
+    except CellTimeoutError: raise NotebookError(f'{path} stopped: a cell took more than {timeout} seconds\n'
+                                                 f'{out} holds the cells up to there') from None
+    except DeadKernelError: raise NotebookError(f'{path} stopped: its kernel died; is there enough memory?\n'
+                                                f'{out} holds the cells up to there') from None
+    except (AssertionError, asyncio.CancelledError): # on Ctrl-C nbclient stops the kernel, and then misses it
+        raise KeyboardInterrupt from None
     finally: _save(nb, out)
     return out
 

@@ -60,7 +60,8 @@ def role_data(table # transitions: role, kind, reward, rewards, n, terminated, n
     role, reward, rewards, n, terminated, following = (_column(table, c) for c in names)
     happened = [k != 'imagined' for k in _column(table, 'kind')]
     if bad := [i for i, (h, t, p) in enumerate(zip(happened, terminated, following)) if h and not t and not p]:
-        raise ValueError(f'row {bad[0]} of the transitions is not terminated and has no next_prompt; {len(bad)} such rows: make the table again')
+        raise ValueError(f'row {bad[0]} of the transitions is not terminated and has no next_prompt; '
+                         f'{len(bad)} such rows: make the table again')
     out = {}
     for r in dict.fromkeys(x for x, h in zip(role, happened) if h):
         i = [k for k, x in enumerate(role) if x == r and happened[k]]
@@ -77,7 +78,8 @@ def mix_rows(table, length:np.ndarray, # (N,) tokens of each row
     "Rows of randomly drawn episodes up to `max_tokens`, demonstrations and rollouts and all families with as equal shares as there is data; all rows for None."
     if max_tokens is None or sum(length) <= max_tokens: return list(range(len(length)))
     rows, left, used, out = {}, {}, {}, []
-    for i, (source, task, episode) in enumerate(zip(*(_column(table, c) for c in ('source', 'task', 'episode')))): rows.setdefault(((source in IMITATED, task), episode), []).append(i)
+    for i, (source, task, episode) in enumerate(zip(*(_column(table, c) for c in ('source', 'task', 'episode')))):
+        rows.setdefault(((source in IMITATED, task), episode), []).append(i)
     order = [list(rows)[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     for key in order: left.setdefault(key[0], []).append(key)
     while left:
@@ -120,9 +122,12 @@ def train_critics(critics:CriticSet, # trained in place
         for role, d in data.items():
             k = torch.randint(len(d.row), (config.critic_batch,), generator=g)
             i = d.row[k]
-            lv, lq, seen = role_losses(critics, role, f.prompt[f.at[i]], f.target[i], f.prompt[f.next_at[i]], d.rewards[k], d.n[k], d.terminated[k], config)
+            lv, lq, seen = role_losses(critics, role, f.prompt[f.at[i]], f.target[i], f.prompt[f.next_at[i]],
+                                       d.rewards[k], d.n[k], d.terminated[k], config)
             loss = loss + lv + lq
-            if (step+1) % log_every == 0: record |= {f'v_loss/{role}': lv.item(), f'q_loss/{role}': lq.item()} | {f'{k}/{role}': x.mean().item() for k, x in seen.items()}
+            if (step+1) % log_every == 0:
+                record |= ({f'v_loss/{role}': lv.item(), f'q_loss/{role}': lq.item()}
+                           | {f'{k}/{role}': x.mean().item() for k, x in seen.items()})
         opt.zero_grad(); loss.backward(); opt.step()
         critics.polyak(config.polyak)
         if len(record) > 1:
@@ -139,7 +144,8 @@ def row_weights(critics:CriticSet, f:Features, data:dict, config:IQLConfig
         v, q, A = critics.advantage(role, f.prompt[f.at[d.row]], f.target[d.row])
         w = weight[d.row] = advantage_weights(A, config.beta, config.w_max)
         stats[role] = dict(rows=len(w), v=v.mean().item(), q=q.mean().item(), weight=w.mean().item(),
-                           advantage=dict(zip(('p5', 'p25', 'p50', 'p75', 'p95'), A.quantile(torch.tensor([.05, .25, .5, .75, .95])).tolist())),
+                           advantage=dict(zip(('p5', 'p25', 'p50', 'p75', 'p95'),
+                                              A.quantile(torch.tensor([.05, .25, .5, .75, .95])).tolist())),
                            effective_sample_size=effective_sample_size(w), clipped=(w >= config.w_max).float().mean().item())
     return weight, stats
 
@@ -159,14 +165,16 @@ class Distance:
         "L2 change of the weights, and the mean log-ratio of the rows seen since the last call."
         now, out = trainable(self.policy.model), dict(log_ratio=float(np.mean(self.ratios or [0.])))
         self.ratios = []
-        change, size = (sum(x.double().pow(2).sum().item() for x in xs)**.5 for xs in ([now[n].detach() - w for n, w in self.start.items()], self.start.values()))
+        change, size = (sum(x.double().pow(2).sum().item() for x in xs)**.5
+                        for xs in ([now[n].detach() - w for n, w in self.start.items()], self.start.values()))
         return out | dict(weights_l2=change, weights_l2_relative=change/max(size, 1e-12))
 
     @torch.no_grad()
     def next_tokens(self, batch:int=16):
         "Log-probabilities (B, T, vocabulary) of the next token along the utterances of the probe, batch by batch; the same everywhere behind an utterance's end."
         for k in range(0, len(self.probe), batch):
-            yield self.policy.pairs(self.policy.rows([self.data.pairs[i] for i in self.probe[k:k+batch]]), logits=True).logits.log_softmax(-1).cpu()
+            yield self.policy.pairs(self.policy.rows([self.data.pairs[i] for i in self.probe[k:k+batch]]),
+                                    logits=True).logits.log_softmax(-1).cpu()
 
     def on_probe(self)->float:
         "KL(clone || policy) on the probe, nats per utterance."
@@ -233,7 +241,8 @@ def means(self:LiveCritics)->dict:
 def decides(table, roles:dict # of `role_data`
            )->list[np.ndarray]:
     "What of a table decides the result beside prompts and targets: for fingerprints."
-    return [x.numpy() for d in roles.values() for x in vars(d).values()] + [np.frombuffer('\n'.join(_column(table, 'next_prompt')).encode('utf8', 'surrogatepass'), np.uint8)]
+    return ([x.numpy() for d in roles.values() for x in vars(d).values()]
+            + [np.frombuffer('\n'.join(_column(table, 'next_prompt')).encode('utf8', 'surrogatepass'), np.uint8)])
 
 def _frozen(policy, table, data, config, out, on_log, kwargs):
     roles = role_data(table)
@@ -254,7 +263,8 @@ def _frozen(policy, table, data, config, out, on_log, kwargs):
     data, weight = data.select(rows), weight[rows]
     distance = Distance(policy, data, f.logprob[rows], seed=config.seed)
     trainer = Trainer(policy, data, config.policy, weighted_loss(weight, config, distance, count), count, out, 'iql',
-                      extra=[key, count], on_log=on_log, more=distance, **kwargs)   # the weights follow from what the key covers, up to rounding
+                      extra=[key, count], # the weights follow from what the key covers, up to rounding
+                      on_log=on_log, more=distance, **kwargs)
     trainer.distance = distance
     return critics, trainer, dict(critics=stats, effective_sample_size=ess, clipped=clipped)
 
@@ -279,7 +289,8 @@ def _live(policy, table, data, config, out, on_log, kwargs):
     distance = Distance(policy, data, f.logprob, seed=config.seed)
     live = LiveCritics(policy, critics, table, config, distance)
     more = lambda: live.means() | distance()
-    trainer = Trainer(policy, data, config.policy, live, np.ones(len(data)), out, 'iql', extra=[json.dumps(asdict(config), sort_keys=True), *decides(table, live.data)],
+    trainer = Trainer(policy, data, config.policy, live, np.ones(len(data)), out, 'iql',
+                      extra=[json.dumps(asdict(config), sort_keys=True), *decides(table, live.data)],
                       on_log=on_log, more=more, companion=live, **kwargs)
     trainer.distance, fit = distance, trainer.fit
     def fit_and_store():
@@ -304,8 +315,10 @@ def offline_rl(policy:Policy, # the clone; trained in place
     critics, trainer, summary = stage(policy, table, data, config, out, on_log, kwargs)
     history = trainer.fit()
     distance = trainer.distance
-    summary |= dict(updates=trainer.step, lr=config.policy.lr, critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
-                    critic_lr=config.critic_lr, rows=len(data), loss=[r['loss'] for r in history if 'loss' in r][-1], kl=distance.on_probe(),
+    summary |= dict(updates=trainer.step, lr=config.policy.lr,
+                    critic_updates=trainer.step if config.critic_gradient else config.critic_updates,
+                    critic_lr=config.critic_lr, rows=len(data),
+                    loss=[r['loss'] for r in history if 'loss' in r][-1], kl=distance.on_probe(),
                     log_ratio=[r['log_ratio'] for r in history if 'log_ratio' in r][-1], config=asdict(config))
     summary |= {k: v for k, v in distance().items() if k != 'log_ratio'}
     if out:

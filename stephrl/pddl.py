@@ -20,7 +20,8 @@ INSTALL = "pip install alfworld==0.4.2 textworld==1.7.0 (it compiles a planner: 
 def check_python(version:tuple=sys.version_info[:2]):
     "Raises `EnvError` for a Python that the engine does not run on."
     if not (3, 11) <= version <= (3, 12):
-        raise EnvError(f'ALFWorld runs on Python 3.11 and 3.12, this is {version[0]}.{version[1]}; make a virtual environment with one of them, for instance: python3.12 -m venv .venv')
+        raise EnvError(f'ALFWorld runs on Python 3.11 and 3.12, this is {version[0]}.{version[1]}; '
+                       'make a virtual environment with one of them, for instance: python3.12 -m venv .venv')
 
 @cache
 def engine_parts(): # the modules fast_downward, textworld.logic, textworld.envs.pddl.logic, textworld.envs.pddl.textgen
@@ -62,7 +63,8 @@ class Scene:
     "Facts and what the variables of a grammar rule stand for."
     def __init__(self, facts, rules, names, mapping): self.facts, self.rules, self.names, self.mapping = facts, rules, names, mapping
     def found(self, query): # scenes, one per way to satisfy the query
-        return [Scene(self.facts, self.rules, self.names, dict(m)) for m in self.facts.all_assignments(rule_of(query), self.mapping)] if query else [self]
+        return [Scene(self.facts, self.rules, self.names, dict(m))
+                for m in self.facts.all_assignments(rule_of(query), self.mapping)] if query else [self]
     def holds(self, query): return not query or next(iter(self.facts.all_assignments(rule_of(query), self.mapping)), None) is not None
     def variables(self): return {ph.name: self.names[var.name] for ph, var in self.mapping.items()}
 
@@ -154,7 +156,8 @@ class Game:
             try: self.translate(domain, problem)
             except BaseException as e:
                 self.close()
-                if isinstance(e, (KeyError, ValueError)): raise EnvError(f'the planning problem cannot be read: it speaks of {e}, which it does not declare') from e
+                if isinstance(e, (KeyError, ValueError)):
+                    raise EnvError(f'the planning problem cannot be read: it speaks of {e}, which it does not declare') from e
                 raise
 
     def close(self):
@@ -173,7 +176,9 @@ class Game:
         self.library.load_sas(self.sas)
         self.start = logic.State(self.logic_types(), [*initial(task, self.types), *self.planner_facts()])
         self.names = named({v.name for f in self.start.facts for v in f.arguments})
-        if odd := [n for n in self.names if not WORD.fullmatch(n)]: raise EnvError(f'the planning problem calls a thing {odd[0][:60]!r}; names are letters, digits, _ and -, anything else would be taken for grammar')
+        if odd := [n for n in self.names if not WORD.fullmatch(n)]:
+            raise EnvError(f'the planning problem calls a thing {odd[0][:60]!r}; '
+                           'names are letters, digits, _ and -, anything else would be taken for grammar')
 
 # %% ../nbs/03a_pddl.ipynb #c022
 def initial(task, types)->list: # of textworld Propositions
@@ -243,7 +248,8 @@ def mapping(self:Game, operator:str # 'openobject agent1 loc_… fridge_…'
            )->dict: # placeholder -> variable
     "What the parameters of an operator stand for."
     logic, (action, *arguments) = engine_parts()[1], operator.split()
-    return {logic.Placeholder(p.name.strip('?'), p.type_name): logic.Variable(x, p.type_name) for p, x in zip(self.parameters[action], arguments)}
+    return {logic.Placeholder(p.name.strip('?'), p.type_name): logic.Variable(x, p.type_name)
+            for p, x in zip(self.parameters[action], arguments)}
 
 @patch
 def command(self:Game, operator:str)->str:

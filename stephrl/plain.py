@@ -11,21 +11,23 @@ from itertools import zip_longest
 
 # %% ../nbs/02a_plain.ipynb #c005
 RULES = [  # (pattern, replacement): said longer than need be
-    (r' in inventory\b', ''), (r'(cup containing \w+ paint) in [a-z ]+?(?= in | into |$)', r'\1'), (r'\b(baby|egg) \1\b', r'\1'), (r'\begg ([a-z ]+?) egg\b', r'\1 egg'),
+    (r' in inventory\b', ''), (r'(cup containing \w+ paint) in [a-z ]+?(?= in | into |$)', r'\1'),
+    (r'\b(baby|egg) \1\b', r'\1'), (r'\begg ([a-z ]+?) egg\b', r'\1 egg'),
     (r'\b(cathode|anode) in ([a-z ]+)$', r'\2 \1'), (r' in self watering flower pot \d+$', '')]
 
 def _names(seen): # what stands after an article: 'a dove egg', 'an axe'
     return re.findall(r'\b(?:a|an|the) ([a-z][a-z -]*[a-z])', seen.lower())
-
 def _called(words, names): # the one name in sight that has the same words, or the same and its stage of life
     have = set(words.split())
-    same = {n for n in names if set(n.split()) == have} or {n for n in names for stage in ('egg', 'baby') if set(n.split()) == have | {stage}}
+    same = {n for n in names if set(n.split()) == have} or {
+        n for n in names for stage in ('egg', 'baby') if set(n.split()) == have | {stage}}
     return same.pop() if len(same) == 1 else words
 
 SAID, TOLD = zip(*((re.compile(a), re.compile(b)) for a, b in (  # an action, and what the simulator answers: the same groups in both
     (r'(?:focus on|pick up|drop) (.+)', r'You (?:focus on|move) the (.+?)(?: to the [a-z ]+)?\.'),
     (r'move (.+) to (.+)', r'You move the (.+?) to the (.+?)\.'),
-    (r'connect (.+?)(?: terminal \d| anode| cathode)? to (.+?)(?: terminal \d| anode| cathode)?', r'.+? on (.+?) is now connected to .+? on (.+)'))))
+    (r'connect (.+?)(?: terminal \d| anode| cathode)? to (.+?)(?: terminal \d| anode| cathode)?',
+     r'.+? on (.+?) is now connected to .+? on (.+)'))))
 
 def as_told(action:str, told:str, # what the simulator answered to it
             seen:str # look and inventory, before
@@ -35,7 +37,8 @@ def as_told(action:str, told:str, # what the simulator answered to it
     for say, hear in zip(SAID, TOLD):
         if not ((a := say.fullmatch(action)) and (b := hear.fullmatch(' '.join(told.split())))): continue
         for old, new in zip(a.groups(), b.groups()):
-            if old.lower() not in known and not old.startswith('cup containing ') and '(' not in new and re.search(rf'(?<![\w-]){re.escape(new)}(?=its |[^\w-]|$)', seen): action = action.replace(old, new, 1)
+            if old.lower() not in known and not old.startswith('cup containing ') and '(' not in new and re.search(
+                rf'(?<![\w-]){re.escape(new)}(?=its |[^\w-]|$)', seen): action = action.replace(old, new, 1)
         return action
     return action
 
@@ -47,7 +50,8 @@ def plain(action:str, # as the simulator's solution says it
     if action == 'look around': return None
     for pattern, new in RULES: action = re.sub(pattern, new, action)
     action = as_told(action, told, seen)
-    if len(unknown := {*re.findall(r'\bunknown substance [A-Z]\b', seen)}) == 1: action = re.sub(r'\bunknown substance\b(?! [A-Za-z]\b)', unknown.pop(), action)
+    if len(unknown := {*re.findall(r'\bunknown substance [A-Z]\b', seen)}) == 1:
+        action = re.sub(r'\bunknown substance\b(?! [A-Za-z]\b)', unknown.pop(), action)
     if m := re.fullmatch(r'(focus on|pick up) (.+)', action): return f'{m[1]} {_called(m[2], _names(seen))}'
     if m := re.fullmatch(r'move (.+) to (.+)', action): return f'move {_called(m[1], _names(seen))} to {m[2]}'
     return action

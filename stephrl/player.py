@@ -102,8 +102,8 @@ def observed(self:Player, observation:Observation, reward:float, terminated:bool
     ep, act, subtask = self.episode, self.request, len(self.episode.subtasks) - 1
     act.refused = not info.get('valid', True)
     extra = {k: v for k, v in info.items() if k in ('won',)}
-    ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)), bool(info.get('valid', True)), subtask, act.done,
-                         self.progress, self.progress, [], extra))
+    ep.steps.append(Step(self.observation, act.action, float(reward), float(info.get('score', 0.)),
+                         bool(info.get('valid', True)), subtask, act.done, self.progress, self.progress, [], extra))
     self._keep(ep.steps[-1])
     self.observation = observation
     if subtask >= 0: ep.subtasks[subtask].end, ep.subtasks[subtask].said_done = len(ep.steps), act.finishes
@@ -143,8 +143,8 @@ def start(agent:Agent, env, # a `TextEnv`
           task:str, variation, seed:int=0, split:str='', **meta # kept in `Episode.meta`
          )->Player:
     "A player at the beginning of an episode. `env` only has to know its name, version, step limit and simplification."
-    ep = Episode(env.name, env.version, task, variation, split, info['description'], source=agent.name, seed=seed, step_limit=env.step_limit or 0,
-                 simplification=getattr(env, 'simplification', '') or '', meta=meta)
+    ep = Episode(env.name, env.version, task, variation, split, info['description'], source=agent.name, seed=seed,
+                 step_limit=env.step_limit or 0, simplification=getattr(env, 'simplification', '') or '', meta=meta)
     return Player(agent, ep, observation, stream_seed(seed, task, variation))
 
 def play(agent:Agent, # who

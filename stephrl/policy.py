@@ -32,7 +32,8 @@ class Policy:
                  device=None): # None: what accelerate picks
         self.device = torch.device(device) if device is not None else PartialState().device
         self.model,self.tokenizer,self.meta = model.to(self.device).eval(),tokenizer,dict(meta or {})
-        if tokenizer.eos_token_id is None: raise ValueError('the tokenizer has no eos token: targets could never end; set tokenizer.eos_token')
+        if tokenizer.eos_token_id is None:
+            raise ValueError('the tokenizer has no eos token: targets could never end; set tokenizer.eos_token')
         self.eos = tokenizer.eos_token_id
         self.pad = self.eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.bos = self.eos if tokenizer.bos_token_id is None else tokenizer.bos_token_id
@@ -59,7 +60,8 @@ class Policy:
     def n_params(self)->int: return sum(p.numel() for p in self.model.parameters())
 
     def __repr__(self):
-        return f"Policy({self.meta.get('preset') or self.meta.get('base')}, {self.n_params/1e6:.2f}M parameters, vocabulary {len(self.tokenizer)}, {self.device})"
+        return (f"Policy({self.meta.get('preset') or self.meta.get('base')}, {self.n_params/1e6:.2f}M parameters, "
+                f"vocabulary {len(self.tokenizer)}, {self.device})")
 
 # %% ../nbs/09_policy.ipynb #c007
 @dataclass
@@ -132,7 +134,9 @@ def _remember(self:Policy, texts):
     "Tokenise the texts that are new in one call, which is much faster than one by one."
     if len(self._ids) > 200_000: self._ids.clear()
     new = [t for t in dict.fromkeys(texts) if t not in self._ids]
-    if new: self._ids.update((t, array('i', ids)) for t, ids in zip(new, self.tokenizer(new, add_special_tokens=False, split_special_tokens=True).input_ids))
+    if new:
+        self._ids.update((t, array('i', ids)) for t, ids in zip(new, self.tokenizer(
+            new, add_special_tokens=False, split_special_tokens=True).input_ids))
 
 @patch
 def _tokens(self:Policy, text:str)->array: # of int32
@@ -150,7 +154,8 @@ def encode_prompt(self:Policy, prompt:str)->list[int]: # bos + tokens; cut on th
     "Token ids of a prompt, as the model reads them in training and at run time."
     ids,limit = self._tokens(prompt),self.context-self.target_room-1
     if len(ids) > limit:
-        if not self.n_cut: warnings.warn(f'prompt of {len(ids)} tokens cut to its last {limit} (context {self.context}); policy.n_cut counts further cases')
+        if not self.n_cut: warnings.warn(f'prompt of {len(ids)} tokens cut to its last {limit} (context {self.context}); '
+                                         'policy.n_cut counts further cases')
         self.n_cut += 1
         ids = ids[-limit:]
     return [self.bos,*ids]
@@ -250,7 +255,9 @@ def save(self:Policy,
     tmp,old = (path.with_name(f'.{path.name}.{what}') for what in ('writing', 'previous'))
     shutil.rmtree(tmp, ignore_errors=True); tmp.mkdir(parents=True)
     try:
-        with without_bars(): (copy.deepcopy(self.model).bfloat16() if half else self.model).save_pretrained(tmp); self.tokenizer.save_pretrained(tmp)
+        with without_bars():
+            (copy.deepcopy(self.model).bfloat16() if half else self.model).save_pretrained(tmp)
+            self.tokenizer.save_pretrained(tmp)
         meta = dict(self.meta, format=FORMAT, files={f.name: f.stat().st_size for f in sorted(tmp.iterdir())})
         (tmp/'stephrl.json').write_text(json.dumps(meta, indent=1))
         if path.exists(): shutil.rmtree(old, ignore_errors=True); os.rename(path, old)
@@ -273,15 +280,18 @@ def _read_meta(path:Path)->dict: # contents of stephrl.json, checked
     if not path.is_dir(): raise PolicyError(f'{path}: is a file; give the policy directory that holds stephrl.json')
     if not (path/'stephrl.json').exists():
         if (path/'config.json').exists(): return {}
-        raise PolicyError(f'{path}/stephrl.json: missing, and no config.json either: not a policy directory, or half-written; save it again')
+        raise PolicyError(f'{path}/stephrl.json: missing, and no config.json either: '
+                          'not a policy directory, or half-written; save it again')
     try: meta = json.loads((path/'stephrl.json').read_text())
     except (ValueError, RecursionError) as e: raise PolicyError(f'{path}/stephrl.json: not JSON ({e}); save the policy again') from e
     if meta.get('format') != FORMAT:
-        raise PolicyError(f"{path}/stephrl.json: field format is {meta.get('format')!r}, this version reads {FORMAT}; train again or use the stephrl that wrote it")
+        raise PolicyError(f"{path}/stephrl.json: field format is {meta.get('format')!r}, this version reads {FORMAT}; "
+                          "train again or use the stephrl that wrote it")
     for name,size in meta.get('files', {}).items():
         f = path/name
         if not f.exists(): raise PolicyError(f'{f}: missing; copy the whole directory or save the policy again')
-        if f.stat().st_size != size: raise PolicyError(f'{f}: {f.stat().st_size} bytes instead of {size}: half-written; copy or save it again')
+        if f.stat().st_size != size:
+            raise PolicyError(f'{f}: {f.stat().st_size} bytes instead of {size}: half-written; copy or save it again')
     return meta
 
 # %% ../nbs/09_policy.ipynb #c034
@@ -304,7 +314,8 @@ def _load_base(name, dtype):
     except OSError as e: raise PolicyError(f'{name}: neither a policy directory nor a model that transformers can load ({e})') from e
 
 # %% ../nbs/09_policy.ipynb #c035
-SHIPPED_BACKBONES = Path(__file__).parent/'backbones' if '__file__' in globals() else Path('../stephrl/backbones') # of this package; each with the pretrain.json of the run that made it
+SHIPPED_BACKBONES = (Path(__file__).parent/'backbones' if '__file__' in globals() else
+                     Path('../stephrl/backbones')) # of this package; each with the pretrain.json of the run that made it
 
 def shipped_backbones()->list[str]: # names
     "The pretrained backbones inside the package."
@@ -312,7 +323,8 @@ def shipped_backbones()->list[str]: # names
 
 def backbone_folder(name:str|Path)->Path:
     "Where a shipped backbone lies; any other path or hub name stays as it is."
-    return SHIPPED_BACKBONES/name if isinstance(name, str) and name in shipped_backbones() and not any((Path(name)/f).exists() for f in ('stephrl.json', 'config.json')) else Path(name)
+    return (SHIPPED_BACKBONES/name if isinstance(name, str) and name in shipped_backbones() and
+            not any((Path(name)/f).exists() for f in ('stephrl.json', 'config.json')) else Path(name))
 
 @patch(cls_method=True)
 def load(cls:Policy,
@@ -335,5 +347,7 @@ def load(cls:Policy,
     else: model = _load_base(name, dtype)
     tokenizer = (PreTrainedTokenizerFast if meta.get('preset') else AutoTokenizer).from_pretrained(name)
     meta = {k:v for k,v in meta.items() if k not in ('files','format')} or dict(preset=None, kind='full', base=base)
-    if lora: model,meta = add_lora(model, lora, seed),dict(meta, kind='lora', base=str(Path(name).resolve()) if local and path == Path(base) else base) # a path is kept whole: a relative one would only be found from here
+    if lora: # a path is kept whole: a relative one would only be found from here
+        model,meta = (add_lora(model, lora, seed),
+                      dict(meta, kind='lora', base=str(Path(name).resolve()) if local and path == Path(base) else base))
     return cls(model, tokenizer, meta, device)

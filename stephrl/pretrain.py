@@ -65,15 +65,19 @@ def retold(episodes:list[Episode], copies:int, seed:int=0): # yields copies*len(
             yield drill(copy, pool[e.env], f'{seed}/{i}')[0] if i % 2 else copy
 
 # %% ../nbs/14a_pretrain.ipynb #c014
-FEW = ('grow-fruit', 'grow-plant', 'identify-life-stages-1', 'identify-life-stages-2', 'inclined-plane-determine-angle', 'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces',
-       'lifespan-longest-lived', 'lifespan-shortest-lived', 'measure-melting-point-known-substance', 'measure-melting-point-unknown-substance', 'melt', 'mendelian-genetics-known-plant',
-       'power-component-renewable-vs-nonrenewable-energy', 'test-conductivity', 'test-conductivity-of-unknown-substances') # long plays: few of each, and none of the longest (mendelian-genetics-unknown-plant)
-MANY = ('boil', 'change-the-state-of-matter-of', 'chemistry-mix', 'chemistry-mix-paint-secondary-color', 'chemistry-mix-paint-tertiary-color', 'find-animal', 'find-living-thing', 'find-non-living-thing', 'find-plant',
+FEW = ('grow-fruit', 'grow-plant', 'identify-life-stages-1', 'identify-life-stages-2', 'inclined-plane-determine-angle',
+       'inclined-plane-friction-named-surfaces', 'inclined-plane-friction-unnamed-surfaces', 'lifespan-longest-lived',
+       'lifespan-shortest-lived', 'measure-melting-point-known-substance', 'measure-melting-point-unknown-substance', 'melt',
+       'mendelian-genetics-known-plant', 'power-component-renewable-vs-nonrenewable-energy', 'test-conductivity',
+       'test-conductivity-of-unknown-substances') # long plays: few of each, and none of the longest (mendelian-genetics-unknown-plant)
+MANY = ('boil', 'change-the-state-of-matter-of', 'chemistry-mix', 'chemistry-mix-paint-secondary-color',
+        'chemistry-mix-paint-tertiary-color', 'find-animal', 'find-living-thing', 'find-non-living-thing', 'find-plant',
         'freeze', 'lifespan-longest-lived-then-shortest-lived', 'power-component', 'use-thermometer')
-BACKBONE_PLAYS = (dict(env='scienceworld', tasks=MANY, split='train', limit=120, options=dict(plain_expert=True)), dict(env='scienceworld', tasks=FEW, split='train', limit=20, options=dict(plain_expert=True)),
+BACKBONE_PLAYS = (dict(env='scienceworld', tasks=MANY, split='train', limit=120, options=dict(plain_expert=True)),
+                  dict(env='scienceworld', tasks=FEW, split='train', limit=20, options=dict(plain_expert=True)),
                   dict(env='alfworld', split='made', limit=300))
-GENUINE_PLAYS = (*BACKBONE_PLAYS[:2], dict(env='alfworld', split='train', limit=None)) # of the published training games, where ALFWORLD_DATA holds them
-
+# of the published training games, where ALFWORLD_DATA holds them
+GENUINE_PLAYS = (*BACKBONE_PLAYS[:2], dict(env='alfworld', split='train', limit=None))
 LESSONS = (('lookup', 'successor'), ('lookup', 'successor', 'measurement'), ('measurement', 'judgement', 'lookup', 'successor'),
            ('remaining', 'judgement', 'remaining', 'measurement', 'lookup', 'successor'))
 
@@ -90,14 +94,21 @@ class Pretraining:
     seed: int = 0                        # of weights, names and order
     workers: int = 2                     # processes for simulators
     train: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=12_000_000, batch_tokens=4096, lr=2e-3, warmup=.02))
-    drills: tuple = LESSONS              # what it is drilled in after reading, lesson by lesson; in each, these kinds in turn: names of `DRILLS`
-    lookups: TrainConfig = field(default_factory=lambda: TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=2e-3, warmup=.05, optimizer='muon')) # of each lesson
+    drills: tuple = LESSONS # what it is drilled in after reading, lesson by lesson; in each, these kinds in turn: names of `DRILLS`
+    lookups: TrainConfig = field(default_factory=lambda: TrainConfig( # of each lesson
+        max_tokens=3_000_000, batch_tokens=2048, lr=2e-3, warmup=.05, optimizer='muon'))
 
-PRETRAININGS = {'backbone': Pretraining(),
-                'alfworld': Pretraining('alfworld', plays=GENUINE_PLAYS, never=('quick_shifted', 'genuine_rooms'), copies=3, train=TrainConfig(max_tokens=9_000_000, batch_tokens=4096, lr=2e-3, warmup=.02),
-                                        drills=(('lookup', 'successor'),), lookups=TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=1e-3, warmup=.05)),
-                'smoke': Pretraining('smoke', 'smoke', (dict(env='scienceworld', tasks=('find-animal', 'power-component'), split='train', limit=3),), holdout=1, copies=2,
-                                      train=TrainConfig(max_tokens=60_000, batch_tokens=1024, lr=3e-3), drills=(('lookup', 'successor'), ('judgement',)), lookups=TrainConfig(max_tokens=10_000, batch_tokens=1024))}
+PRETRAININGS = {
+    'backbone': Pretraining(),
+    'alfworld': Pretraining('alfworld', plays=GENUINE_PLAYS, never=('quick_shifted', 'genuine_rooms'), copies=3,
+                            train=TrainConfig(max_tokens=9_000_000, batch_tokens=4096, lr=2e-3, warmup=.02),
+                            drills=(('lookup', 'successor'),),
+                            lookups=TrainConfig(max_tokens=3_000_000, batch_tokens=2048, lr=1e-3, warmup=.05)),
+    'smoke': Pretraining('smoke', 'smoke',
+                         (dict(env='scienceworld', tasks=('find-animal', 'power-component'), split='train', limit=3),),
+                         holdout=1, copies=2, train=TrainConfig(max_tokens=60_000, batch_tokens=1024, lr=3e-3),
+                         drills=(('lookup', 'successor'), ('judgement',)),
+                         lookups=TrainConfig(max_tokens=10_000, batch_tokens=1024))}
 
 # %% ../nbs/14a_pretrain.ipynb #c016
 def gather(config:Pretraining, out:Path)->tuple[list, list]: # (to read, held out)
@@ -107,7 +118,8 @@ def gather(config:Pretraining, out:Path)->tuple[list, list]: # (to read, held ou
     for i, of in enumerate(config.plays):
         file, all_there = out/'plays'/f'{i}.jsonl', out/'plays'/f'{i}.json'
         wanted = json.loads(json.dumps(dict(of, seed=config.seed)))
-        if not (file.exists() and all_there.exists() and json.loads(all_there.read_text()) == wanted): # what failed is not tried again: a training that was interrupted would find other texts
+        # what failed is not tried again: a training that was interrupted would find other texts
+        if not (file.exists() and all_there.exists() and json.loads(all_there.read_text()) == wanted):
             collect_demos(of['env'], of.get('tasks'), of['split'], of['limit'], file, config.workers, config.seed, **of.get('options', {}))
             save_json(all_there, wanted)
         played = [e for e in read_episodes(file) if e.steps and not e.error and (e.task, e.variation) not in never]
@@ -122,7 +134,8 @@ def prompt_texts(episodes:list[Episode], limit:int=20)->list[str]: # of at most 
     taken, out = Counter(), []
     for e in episodes:
         taken[e.env, e.task] += 1
-        if taken[e.env, e.task] <= limit: out += [r[k] for r in transitions(annotate(e, get_annotator(e.env))) for k in ('prompt', 'target')]
+        if taken[e.env, e.task] <= limit:
+            out += [r[k] for r in transitions(annotate(e, get_annotator(e.env))) for k in ('prompt', 'target')]
     return out
 
 def encode_texts(policy:Policy, texts:list[str], groups:list[str])->Encoded:
@@ -137,7 +150,8 @@ def lookup(words:list[str], draw:random.Random)->str:
     names = draw.sample(words, min(len(words), n + max(3, n//2)))
     number = {w: draw.randint(1, 5) for w in names[:n]}
     asked = draw.choices(names, k=n + 4)
-    return (f'Answer: On the {draw.choice(words)} {draw.randint(1, 5)}, you see ' + ', '.join(f'a {w} {k}' for w, k in number.items()) + '.\n'
+    return (f'Answer: On the {draw.choice(words)} {draw.randint(1, 5)}, you see '
+            + ', '.join(f'a {w} {k}' for w, k in number.items()) + '.\n'
             + ''.join(f'{w} {number[w]}\n' if w in number else f'{w} is not\n' for w in asked))
 
 # %% ../nbs/14a_pretrain.ipynb #c019
@@ -147,7 +161,8 @@ def successor(words:list[str], draw:random.Random)->str:
     places = [(w, i) for w, n in last.items() for i in range(1, n + 1)]
     asked = [draw.randrange(len(places) - 1) for _ in range(draw.randint(6, 14))]
     shown = ', '.join(f'{w} 1-{n}' if n > 1 else f'{w} 1' for w, n in last.items())
-    return f'Room: You are at {draw.choice(list(last))} 1. Places: {shown}.\n' + ''.join('{} {} to {} {}\n'.format(*places[i], *places[i + 1]) for i in asked)
+    return (f'Room: You are at {draw.choice(list(last))} 1. Places: {shown}.\n' +
+            ''.join('{} {} to {} {}\n'.format(*places[i], *places[i + 1]) for i in asked))
 
 # %% ../nbs/14a_pretrain.ipynb #c020
 def remaining(words:list[str], draw:random.Random)->str:
@@ -160,7 +175,8 @@ def remaining(words:list[str], draw:random.Random)->str:
     return f'Answer: You are in the {draw.choice(words)}.\n' + ''.join(out)
 
 def _near(n, draw): return n + draw.choice((-1, 1))*draw.choice((draw.randint(1, 9), draw.randint(10, 60)))
-def _readings(degrees): return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n'
+def _readings(degrees):
+    return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n'
 
 def measurement(words:list[str], draw:random.Random)->str:
     "Things with temperatures, then a line for each question: a thing and a limit, what was measured, and on which side of the limit that is."
@@ -172,7 +188,9 @@ def measurement(words:list[str], draw:random.Random)->str:
     return _readings(degrees) + ''.join(out)
 
 # %% ../nbs/14a_pretrain.ipynb #c021
-PROMISES = ('{w} above {l}.0 degrees, above: {a}, below: {b}', 'is the {w} above {l}.0, above: {a}, below: {b}', 'if the {w} is above {l}.0 degrees {a}, below {l}.0 degrees {b}')
+PROMISES = ('{w} above {l}.0 degrees, above: {a}, below: {b}',
+            'is the {w} above {l}.0, above: {a}, below: {b}',
+            'if the {w} is above {l}.0 degrees {a}, below {l}.0 degrees {b}')
 
 def judgement(words:list[str], draw:random.Random)->str:
     "Things with temperatures, then a line for each question: a thing, a limit and what follows above and below it; what was measured, on which side that is, and what follows."
@@ -219,7 +237,8 @@ def drill_lookups(policy:Policy, config:TrainConfig, out=None, seed:int=0, on_lo
         here = torch.nn.utils.rnn.pad_sequence([asked[i] for i in rows], batch_first=True).to(pairs.token_logprob)
         each = -(pairs.token_logprob*here).sum(1)
         return each.sum(), each.detach()
-    return Trainer(policy, data, replace(config, max_tokens=None, epochs=1), loss, np.array([int(a.sum()) for a in asked]), out, name, on_log=on_log).fit()
+    return Trainer(policy, data, replace(config, max_tokens=None, epochs=1), loss, np.array([int(a.sum()) for a in asked]),
+                   out, name, on_log=on_log).fit()
 
 # %% ../nbs/14a_pretrain.ipynb #c025
 def pretrain(config:Pretraining, out, on_log=None)->Policy:
@@ -236,12 +255,14 @@ def pretrain(config:Pretraining, out, on_log=None)->Policy:
     torch.manual_seed(config.seed)
     Trainer(policy, data, config.train, cloning_loss(data), data.target_length, out/'training', 'lm', on_log=on_log).fit()
     after_reading = _nats(policy, unread)
-    for i, lesson in enumerate(config.drills): drill_lookups(policy, config.lookups, out/'training', config.seed + i, on_log, lesson, f'lesson{i+1}')
+    for i, lesson in enumerate(config.drills):
+        drill_lookups(policy, config.lookups, out/'training', config.seed + i, on_log, lesson, f'lesson{i+1}')
     read = sorted({(e.env, e.task, e.variation) for e in learn + held}, key=str)
     policy.save(out/'backbone', half=True)
-    save_json(out/'backbone'/READ, dict(config=asdict(config), plays=len(learn), tokens=int(data.length.sum()), parameters=policy.n_params, held_out=len(held),
-                                        nats_per_token=dict(before=before, after_reading=after_reading, after_drill=_nats(policy, unread)),
-                                        read=read, command=f'stephrl pretrain --config {config.preset} --out DIR'))
+    save_json(out/'backbone'/READ, dict(
+        config=asdict(config), plays=len(learn), tokens=int(data.length.sum()), parameters=policy.n_params, held_out=len(held),
+        nats_per_token=dict(before=before, after_reading=after_reading, after_drill=_nats(policy, unread)),
+        read=read, command=f'stephrl pretrain --config {config.preset} --out DIR'))
     return policy
 
 def _encoded(policy, episodes, window):
@@ -249,7 +270,8 @@ def _encoded(policy, episodes, window):
     return encode_texts(policy, [t for t, _ in texts], [g for _, g in texts])
 
 def _nats(policy, data): # per token, by world, of the first 400 pieces
-    return {k.removeprefix('loss/'): v for k, v in imitation(policy, data.select(range(min(400, len(data))))).items() if k.startswith('loss/')}
+    return {k.removeprefix('loss/'): v for k, v in imitation(policy, data.select(range(min(400, len(data))))).items()
+            if k.startswith('loss/')}
 
 # %% ../nbs/14a_pretrain.ipynb #c027
 READ = 'pretrain.json' # in the backbone's folder
@@ -261,8 +283,12 @@ def has_read(folder:str|Path, # of a backbone
     folder = Path(folder)
     file, card, meta = folder/READ, folder.absolute().parent/'agent.json', folder/'stephrl.json'
     try: known = {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env} if file.exists() else set()
-    except (ValueError, TypeError, KeyError, RecursionError) as e: raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); make the backbone again: stephrl pretrain') from e
+    except (ValueError, TypeError, KeyError, RecursionError) as e:
+        raise ValueError(f'{file}: read: expected triples [environment, task, variation] ({e}); '
+                         'make the backbone again: stephrl pretrain') from e
     try: learnt = {(task, variation) for task, variation in json.loads(card.read_text())['train_ids']} if card.exists() else set()
-    except (ValueError, TypeError, KeyError, RecursionError) as e: raise ValueError(f'{card}: train_ids: expected pairs [task, variation] ({e}); save the agent again') from e
+    except (ValueError, TypeError, KeyError, RecursionError) as e:
+        raise ValueError(f'{card}: train_ids: expected pairs [task, variation] ({e}); save the agent again') from e
     base = json.loads(meta.read_text()).get('base') if meta.exists() else None       # an adapter: what the model under it knows, too
-    return known | learnt | (has_read(backbone_folder(base), env) if base and backbone_folder(base).resolve() != folder.resolve() else set())
+    return known | learnt | (has_read(backbone_folder(base), env)
+                             if base and backbone_folder(base).resolve() != folder.resolve() else set())

@@ -135,4 +135,5 @@ def about_tokens(text:str)->int: # words, numbers digit by digit, and punctuatio
 # %% ../nbs/05_prompts.ipynb #c027
 def unfolded(text:str)->str:
     "The text with ranges of numbered things written out; at most three digits a number."
-    return re.sub(r'\b([a-z]+) (\d{1,3})-(\d{1,3})\b', lambda m: ', '.join(f'{m[1]} {i}' for i in range(int(m[2]), int(m[3]) + 1)) or m[0], text)
+    return re.sub(r'\b([a-z]+) (\d{1,3})-(\d{1,3})\b',
+                  lambda m: ', '.join(f'{m[1]} {i}' for i in range(int(m[2]), int(m[3]) + 1)) or m[0], text)

@@ -30,20 +30,29 @@ class ChatModel:
     def ask(self, prompt:str, max_new_tokens:int, temperature:float, seed:int)->Generation:
         "One question. Tokens are the endpoint's own count, where it tells."
         with uninterrupted(): from openai import OpenAIError
-        try: r = self.client.chat.completions.create(model=self.called, messages=[dict(role='user', content=prompt)], max_tokens=max_new_tokens, temperature=temperature, seed=seed % 2**31, stop=self.stop)
-        except OpenAIError as e: raise AgentError(f'{self.client.base_url}: {self.called}: {e}; is the server running, and does it have this model?') from e
+        try:
+            r = self.client.chat.completions.create(model=self.called, messages=[dict(role='user', content=prompt)],
+                                                    max_tokens=max_new_tokens, temperature=temperature,
+                                                    seed=seed % 2**31, stop=self.stop)
+        except OpenAIError as e:
+            raise AgentError(f'{self.client.base_url}: {self.called}: {e}; is the server running, '
+                             'and does it have this model?') from e
         text, used = (r.choices[0].message.content or '') if r.choices else '', r.usage
-        return Generation(text, used.prompt_tokens if used else about_tokens(prompt), used.completion_tokens if used else about_tokens(text), None)
+        return Generation(text, used.prompt_tokens if used else about_tokens(prompt),
+                          used.completion_tokens if used else about_tokens(text), None)
 
-    def generate(self, prompts:list[str], max_new_tokens:int=256, temperature:float=0., seed:int|list[int]=0, choices:list|None=None, batch_size:int=0, avoid:list|None=None)->list[Generation]:
+    def generate(self, prompts:list[str], max_new_tokens:int=256, temperature:float=0., seed:int|list[int]=0,
+                 choices:list|None=None, batch_size:int=0, avoid:list|None=None)->list[Generation]:
         "Answers in the order of the questions."
         if choices and any(choices): raise AgentError('a chat model cannot be held to a list of actions: use free decoding')
         if avoid and any(avoid): raise AgentError('a chat model cannot be kept from an answer: use an agent that is not `careful`')
         seeds = seed if isinstance(seed, list) else [seed]*len(prompts)
-        with ThreadPoolExecutor(self.parallel) as pool: return list(pool.map(lambda p, s: self.ask(p, max_new_tokens, temperature, s), prompts, seeds))
+        with ThreadPoolExecutor(self.parallel) as pool:
+            return list(pool.map(lambda p, s: self.ask(p, max_new_tokens, temperature, s), prompts, seeds))
 
 # %% ../nbs/12c_react.ipynb #c007
-RULES = 'You play a text game, one action at a time. Write one line "Thought: " about what to do next, then one line "Action: " with exactly one action, and nothing after it.'
+RULES = ('You play a text game, one action at a time. Write one line "Thought: " about what to do next, '
+         'then one line "Action: " with exactly one action, and nothing after it.')
 
 def example(ep:Episode # a demonstration, annotated or not
            )->str:
@@ -83,16 +92,19 @@ class ReAct(Agent):
                  shots:int=1, # examples shown: those whose task is most like this one
                  window:int|None=None, max_new_tokens:int=256, name:str|None=None, **kwargs):
         model = model or os.environ.get('STEPHRL_CHAT_MODEL')
-        if policy is None and not model: raise AgentError('react: which chat model? Set STEPHRL_CHAT_MODEL to its name at the endpoint, or give model=')
+        if policy is None and not model:
+            raise AgentError('react: which chat model? Set STEPHRL_CHAT_MODEL to its name at the endpoint, or give model=')
         super().__init__(policy or ChatModel(model, base_url, stop=['Observation:']), name or f'{self.kind}-{model or "model"}', **kwargs)
         self.examples, self.shots, self.window, self.max_new_tokens = list(examples), shots, window, max_new_tokens
-        self.options = dict(model=model, base_url=base_url, examples=self.examples, shots=shots, window=window, max_new_tokens=max_new_tokens)
+        self.options = dict(model=model, base_url=base_url, examples=self.examples, shots=shots, window=window,
+                            max_new_tokens=max_new_tokens)
 
     def prompt(self, description, past, observation):
         shown = ''.join(f'An example:\n{e}\n\n' for e in like(description, self.examples)[:self.shots])
         kept = past if self.window is None else past[max(0, len(past) - self.window):]
         lines = [f'Observation: {seen(o)}\n' + f'Thought: {thought}\n'*bool(thought) + f'Action: {action}' for o, thought, action in kept]
-        return '\n'.join([f'{RULES}\n\n{shown}Now it is your turn.\nTask: {one_line(description)}', *lines, f'Observation: {seen(observation)}'])
+        return '\n'.join([f'{RULES}\n\n{shown}Now it is your turn.\nTask: {one_line(description)}',
+                          *lines, f'Observation: {seen(observation)}'])
 
     def episode(self, description, observation, seed=0):
         past, ended = [], False

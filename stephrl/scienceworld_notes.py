@@ -138,7 +138,8 @@ def _into(place): # memory item: what was moved or poured into a place of the su
 
 def _added(slots, action, obs):
     "Of the things to be mixed, those that the bowl is seen to hold, if it is the only one of its name; and what was just moved or poured into it."
-    bowls = re.findall(rf'(?<![\w-]){re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)', obs.look[:6000] + obs.inventory[:2000]) if slots.get('bowl') else []
+    bowls = re.findall(rf'(?<![\w-]){re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)',
+                       obs.look[:6000] + obs.inventory[:2000]) if slots.get('bowl') else []
     inside = {re.sub('^(a substance called|an?|some) ', '', x.strip()) for x in bowls[0].split(',')} if len(bowls) == 1 else set()
     put = _into('bowl')(slots, action, obs)
     return ', '.join(filter(None, [*(x for x in parts_of(slots.get('things', '')) if x in inside and x != put), put]))
@@ -153,7 +154,8 @@ def _reading(slots, action, obs):
 
 def _connection(slots, action, obs):
     m = re.match(r'(.{1,40}?) on (.{1,40}?) is now connected to (.{1,40}?) on (.{1,40})', obs.text[:200])
-    return f'{m[2]} {m[1]} - {m[4]} {m[3]}'.replace('terminal ', '') if m else '' # shorter than the paper's 'battery.anode - blue wire.t1': six fit
+    # shorter than the paper's 'battery.anode - blue wire.t1': six fit
+    return f'{m[2]} {m[1]} - {m[4]} {m[3]}'.replace('terminal ', '') if m else ''
 
 def _broken(slots, action, obs):
     m = re.search(r'The (.{1,40}?) appears broken', obs.text[:100])
@@ -163,7 +165,8 @@ def _waited(slots, action, obs): return 'x' if obs.text.startswith('You decide t
 
 # %% ../nbs/07a_scienceworld_notes.ipynb #c021
 ROUTE, CHECKED = Memory('Route', lambda slots, action, obs: room_of(obs)), Memory('Checked', _checked, 'set')
-ADDED, PLANTED, WATERED = Memory('Added', _added, 'set', of='things'), Memory('Planted', _into('pots'), 'set'), Memory('Watered', _watered, 'set')
+ADDED, PLANTED, WATERED = (Memory('Added', _added, 'set', of='things'), Memory('Planted', _into('pots'), 'set'),
+                           Memory('Watered', _watered, 'set'))
 READING, WAITED = Memory('Reading', _reading, 'last'), Memory('Waited', _waited, 'count')
 CONNECTIONS, BROKEN = Memory('Connections', _connection, 'set', until=('Waited', 5)), Memory('Broken', _broken, 'all')
 
@@ -212,7 +215,8 @@ def note(slots:dict, # words of the subtask's name
         if items: begun.add(m.label)
         lists += [(m, items), (LEFT, left(m, slots, items))]
     facts = ' '.join(filter(None, (bracket(m, x, 62) for m, x in lists if m.keep != 'run')))  # these stay, whatever happens now
-    out = sentence(slots, event(action, obs.text), in_view(slots, obs), obs, min(26, 61 - about_tokens(facts)))                # 61: and a full stop
+    out = sentence(slots, event(action, obs.text), in_view(slots, obs), obs,
+                   min(26, 61 - about_tokens(facts)))   # 61: and a full stop
     for m, x in lists: out = f'{out} {bracket(m, x, 62 - about_tokens(out))}'.strip()
     return out
 

@@ -17,15 +17,17 @@ from functools import cache
 from typing import Callable
 from fastcore.basics import patch
 from .annotate import annotate
+from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots,
+    cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots, focus_taken_slots, go_slots,
+    heat_slots, jar_slots, kind_slots, limit_slots, listed, melts_slots, mix_slots, nothing)
 from .episode import Episode, Observation, Step, Subtask
+from .scienceworld_stretches import (paints_slots, plane_slots, plant_focus_slots, plant_slots, power_slots,
+    recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots, take_slots,
+    take_two_slots, tap_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
 from .prompts import low_prompt, low_target, progress_prompt, progress_target
+from .scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED,
+    content_of, focused, has_words, holds, moved, note, parts_of, recall, room_of, sees, state_of)
 from .rename import mapped, things
-from stephrl.scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED, content_of, focused, has_words, holds, moved, note, parts_of, recall, room_of, sees,
-    state_of)
-from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots, cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots,
-    focus_taken_slots, go_slots, heat_slots, jar_slots, kind_slots, limit_slots, listed, melts_slots, mix_slots, nothing, paints_slots, plane_slots,
-    plant_focus_slots, plant_slots, power_slots, recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots,
-    take_slots, take_two_slots, tap_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c004
 @dataclass(frozen=True)
@@ -59,13 +61,17 @@ def kind_found(slots, steps, after):
 
 def stage_found(slots, steps, after): # of this being: 'banana plant' is found as 'plant in the seed stage', a common toad as 'frog egg'
     said = set(steps[-1].action[:200].split())
-    return bool(focused(after)) and slots['stage'] in steps[-1].action and bool(said & {*slots['thing'].split(), *{'common toad': ['frog', 'tadpole']}.get(slots['thing'], [])})
+    return (bool(focused(after)) and slots['stage'] in steps[-1].action
+            and bool(said & {*slots['thing'].split(), *{'common toad': ['frog', 'tadpole']}.get(slots['thing'], [])}))
 def boxed(slots, steps, after): # itself, or what it grows in
     thing, box = moved(after)
     seen = steps[-1].observation
-    inside = any(has_words(thing, l) and (has_words(slots['thing'], l) or slots['thing'] == 'plant' and re.search(GROWS, l)) for l in f'{seen.look}\n{seen.inventory}'[:6000].split('\n'))
+    inside = any(has_words(thing, l) and (has_words(slots['thing'], l) or slots['thing'] == 'plant' and re.search(GROWS, l))
+                 for l in f'{seen.look}\n{seen.inventory}'[:6000].split('\n'))
     return box == slots['box'] and not holds(after, slots['thing']) and (has_words(slots['thing'], steps[-1].action[:200]) or inside)
-def measured(slots, steps, after): return 'measures a temperature' in after.text[:200] and has_words(slots['thing'], steps[-1].action[:200]) and in_room(slots, steps, after)
+def measured(slots, steps, after):
+    return ('measures a temperature' in after.text[:200] and has_words(slots['thing'], steps[-1].action[:200])
+            and in_room(slots, steps, after))
 def melted(slots, steps, after): # the policy has measured what it saw molten; a thing that is liquid from the start shows nothing
     if slots['thing'].startswith('liquid '): return None
     return 'measures a temperature' in after.text[:200] and 'liquid' in content_of(steps[-1].observation, slots['pot'])
@@ -86,21 +92,28 @@ def filled(slots, steps, after): return focused(after) == 'water'
 def paints_seen(slots, steps, after): return all(sees(after, slots[k]) for k in 'ab')
 def mixed(slots, steps, after): # the bowl was seen to hold these and nothing else, and now it does not. (The answer names other things than were mixed, at times)
     parts, bowl = parts_of(slots['things']), re.compile(rf'(?<![\w-]){re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})', re.I)
-    def ready(o): return any(len(held) == len(parts) and all(any(has_words(p, x) for x in held) for p in parts) for m in bowl.finditer(f'{o.look}\n{o.inventory}'[:6000]) if (held := m[1].split(', ')))
+    def ready(o):
+        return any(len(held) == len(parts) and all(any(has_words(p, x) for x in held) for p in parts)
+                   for m in bowl.finditer(f'{o.look}\n{o.inventory}'[:6000]) if (held := m[1].split(', ')))
     return 'mix to produce' in after.text[:200] and ready(steps[-1].observation) and not ready(after)
 def recipe_read(slots, steps, after): return 'recipe reads' in after.text[:40]
 def is_on(slots, steps, after): return state_of(after, slots['lamp']) == 'on'
 def tested(slots, steps, after): # wired up, and then seen
     wired, waited = (sum(verb(s.action) == v and s.valid for s in steps) for v in 'cw')
     return wired > 4 and waited > 1 and verb(steps[-1].action) in 'lw' and state_of(after, slots['lamp']) != ''
-def brought(slots, steps, after): return in_room(slots, steps, after) and set(all_of(slots['things'])) <= {x for x, to in map(moved, answers(steps, after)) if to == slots['room']}
+def brought(slots, steps, after):
+    return (in_room(slots, steps, after)
+            and set(all_of(slots['things'])) <= {x for x, to in map(moved, answers(steps, after)) if to == slots['room']})
 def soil_in(slots, steps, after): return moved(after) == ('soil', slots['pot'])
 def planted(slots, steps, after): # the last pot was tried, and nothing is left to choose
     return (slots['seed'], all_of(slots['pots'])[-1]) in map(moved, answers(steps, after)) and not after.text.startswith('Ambiguous')
 def seed_focus(slots, steps, after): return focused(after) == slots['seed']
 def turned_on(slots, steps, after): return f'The {slots["device"]} is now activated' in after.text[:100]
 def turned_off(slots, steps, after): return f'The {slots["device"]} is now deactivated' in after.text[:100]
-def watered(slots, steps, after): return {*all_of(slots['pots'])} <= {m[1] for o in answers(steps, after) if (m := re.search(r'You pour the contents of the .{1,60}? into the (.{1,60}?)\.', o.text[:300]))}
+def watered(slots, steps, after):
+    return {*all_of(slots['pots'])} <= {
+        m[1] for o in answers(steps, after)
+        if (m := re.search(r'You pour the contents of the .{1,60}? into the (.{1,60}?)\.', o.text[:300]))}
 def grown(slots, steps, after): # one action may be ten moments
     moments = [10 if s.action == 'wait' else 1 for s in steps if verb(s.action) == 'w']
     return sum(moments[:-1]) < ROUND <= sum(moments)
@@ -122,15 +135,18 @@ FORMS = [
     Form('find {what} in the {room} and focus on it', '[nlk]*f', find_slots, (CHECKED,), kind_found),
     Form('focus on the {thing}', 'l?f#?', focus_slots, (), on_focus),
     # measuring
-    Form('measure if the {thing} in the {room} is above {limit} degrees, above: {above}, below: {below}', '[nl]*u', limit_slots, (ROUTE, READING), measured),
-    Form('measure if the {thing} in the {pot} melts above {limit} degrees, above: {above}, below: {below}', '[eu][euw]*', melts_slots, (READING,), melted),
+    Form('measure if the {thing} in the {room} is above {limit} degrees, above: {above}, below: {below}',
+         '[nl]*u', limit_slots, (ROUTE, READING), measured),
+    Form('measure if the {thing} in the {pot} melts above {limit} degrees, above: {above}, below: {below}',
+         '[eu][euw]*', melts_slots, (READING,), melted),
     # mixing
     Form('find the {a} and the {b}', '[nl]*n(?=l*o)', paints_slots, (CHECKED,), paints_seen),
     Form('read the recipe in the {room}', '[nl]*pr', recipe_slots, (ROUTE,), recipe_read),
     Form('mix {things} in the {bowl}', '[^frx]*x', mix_slots, (ADDED, CHECKED), mixed),
     # wiring
     Form('bring {things} to the {room}', 'p*n*d+', bring_slots, (ROUTE,), brought),
-    Form('test the {thing} with the {source}, the {lamp}, {wires}, on: {on}, off: {off}', 'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
+    Form('test the {thing} with the {source}, the {lamp}, {wires}, on: {on}, off: {off}',
+         'l?c{5,}w*l?', conduct_slots, (WAITED, CONNECTIONS), tested),
     Form('power the {lamp} with the {source}, {wires}', 'l?c+a?w*', power_slots, (CONNECTIONS,), is_on),
 ]
 
@@ -230,7 +246,8 @@ def other_reading(slots:dict, name:str, s:Step, after:Observation, draw:random.R
     if not SHOWN.search(after.text) or not {'limit', 'above', 'below'} <= set(slots): return None
     limit = draw.choice((50*draw.randint(-1, 4), draw.randint(-100, 300)))
     now = limit + draw.choice((-1, 1))*draw.randint(0, draw.choice((9, 60, 300)))
-    return name.replace(f'above {slots["limit"]} degrees', f'above {limit}.0 degrees'), s.progress, s.action, Observation(SHOWN.sub(str(now), after.text))
+    return (name.replace(f'above {slots["limit"]} degrees', f'above {limit}.0 degrees'), s.progress, s.action,
+            Observation(SHOWN.sub(str(now), after.text)))
 
 def other_lamps(slots:dict, name:str, s:Step, after:Observation, draw:random.Random)->tuple|None:
     "Had other lamps been on."
@@ -249,8 +266,11 @@ def other_mixture(slots:dict, name:str, s:Step, after:Observation, draw:random.R
     lists = f' [Added: {", ".join(inside)}] [Left: {", ".join(p for p in some if p not in inside)}]'*bool(inside) + f' [Checked: {here}]'
     look = lambda held: f'This room is called the {here}. In it, you see: \n\ta {bowl} (containing {", ".join(held) or "nothing"})'
     name = f'mix {listed(some)} in the {bowl}'
-    if draw.random() < .4: return name, f'Agent is in the {here}.{lists}', f'pick up {x}', Observation(f'You move the {x} to the inventory.', look(inside))
-    return name, f'Agent is in the {here} and has taken the {x}.{lists}', f'move {x} to {bowl}', Observation(f'You move the {x} to the {bowl}.', look([*inside, x]))
+    if draw.random() < .4:
+        return (name, f'Agent is in the {here}.{lists}', f'pick up {x}',
+                Observation(f'You move the {x} to the inventory.', look(inside)))
+    return (name, f'Agent is in the {here} and has taken the {x}.{lists}', f'move {x} to {bowl}',
+            Observation(f'You move the {x} to the {bowl}.', look([*inside, x])))
 
 def same_again(name:str, s:Step, draw:random.Random)->tuple|None:
     "Had a place been opened again that has been checked."
@@ -270,7 +290,8 @@ def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not ch
     for t, s in enumerate(episode.steps):
         name, after = episode.subtask_of(t).name, episode.observation_after(t)
         slots = form_of(name)[1]
-        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw), other_mixture(slots, name, s, after, draw, pool), same_again(name, s, draw)):
+        for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw),
+                      other_mixture(slots, name, s, after, draw, pool), same_again(name, s, draw)):
             if asked: out.append((t, progress_prompt(*asked), progress_target(self.update(*asked))))
     return out
 
@@ -278,7 +299,8 @@ def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not ch
 def searched_at(episode:Episode)->dict[int, str]: # step -> what is looked for
     "The steps of its searches."
     found = {t: form_of(episode.subtask_of(t).name) for t in range(len(episode.steps))}
-    return {t: slots['what'] for t, (form, slots) in found.items() if form and form.memories == (CHECKED,) and form.template.startswith('find {what}')}
+    return {t: slots['what'] for t, (form, slots) in found.items()
+            if form and form.memories == (CHECKED,) and form.template.startswith('find {what}')}
 
 def seen_once(obs:Observation)->list[str]:
     "Things in the room that have a name of their own."
@@ -292,7 +314,8 @@ def sightings(self:ScienceWorldRules, episode:Episode, # annotated; it is not ch
     draw, out = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
     step, sought = episode.steps, searched_at(episode)
     asked = lambda x, t: low_prompt(f'find the {x} and focus on it', step[t].progress, step[t].observation)
-    on = {t: f'{low_prompt("", step[t].progress, step[t].observation)} {step[t].action}' for t, what in sought.items()   # all that is read and done where the search goes on
+    # all that is read and done where the search goes on
+    on = {t: f'{low_prompt("", step[t].progress, step[t].observation)} {step[t].action}' for t, what in sought.items()
           if not step[t].action.startswith('focus on ') and not has_words(what, step[t].action)}
     for t in sought:
         if not (seen := seen_once(step[t].observation)): continue

@@ -27,13 +27,16 @@ def closed_here(obs:Observation)->list[str]: # as they are called in an action
     "What can still be opened in the room, in the order in which it is listed; drawers, which do not say whether they are open, come last."
     look = obs.look[:6000]
     doors = [x for x in re.findall(r'The ([a-z ]{1,40}) door is closed', look) if x not in LEFT_ALONE]
-    return doors + [f'drawer in {m[1]}' for m in re.finditer(r'(?:On|In) the ([a-z ]{1,30}) is: ([^\n]*)', look) if re.search(r'\ba drawer\b(?! \()', m[2])]
+    return doors + [f'drawer in {m[1]}' for m in re.finditer(r'(?:On|In) the ([a-z ]{1,30}) is: ([^\n]*)', look)
+                    if re.search(r'\ba drawer\b(?! \()', m[2])]
 
 def taken_in(episodes)->Counter: # room -> things
     "Where things were taken."
     return Counter(room_of(o) for e in episodes for t in range(len(e.steps)) if moved(o := e.observation_after(t))[1] == 'inventory')
 
-TAKEN = {'kitchen': 635, 'outside': 394, 'workshop': 225, 'greenhouse': 169, 'living room': 132, 'bedroom': 64, 'bathroom': 40, 'hallway': 8, 'art studio': 4, 'foundry': 2}   # `taken_in` of the 1407 demonstrations of the preset tiny
+# `taken_in` of the 1407 demonstrations of the preset tiny
+TAKEN = {'kitchen': 635, 'outside': 394, 'workshop': 225, 'greenhouse': 169, 'living room': 132, 'bedroom': 64,
+         'bathroom': 40, 'hallway': 8, 'art studio': 4, 'foundry': 2}
 
 def promising(here:str, checked:set)->str|None: # a room next to this one; None: all were checked, or this is no room of the house
     "The first step on the shortest way to the room that was not checked and promises most, `TAKEN` by the number of doors."
@@ -57,7 +60,8 @@ def through(room:str, obs:Observation)->str:
 def begun(env:TextEnv, task:str, variation:int, split:str, seed:int, source:str='search')->Episode:
     "An episode of which nothing has been played."
     obs, info = env.reset(task, variation, seed)
-    return Episode(env.name, env.version, task, variation, split, info['description'], source=source, simplification=env.simplification, seed=seed, final=obs)
+    return Episode(env.name, env.version, task, variation, split, info['description'],
+                   source=source, simplification=env.simplification, seed=seed, final=obs)
 
 def pursue(step, # as that of the environment
            ep:Episode, # goes on
@@ -66,14 +70,17 @@ def pursue(step, # as that of the environment
            limit:int=60)->bool|None: # was it completed? as the annotator says
     "Play one subtask, with the annotator's notes."
     rules, note, first = ScienceWorldRules(), '', len(ep.steps)
-    while len(ep.steps) - first < limit and not ep.terminated and (action := choose(note, ep.final)) and action not in [s.action for s in ep.steps[-1:]]:
+    while (len(ep.steps) - first < limit and not ep.terminated
+           and (action := choose(note, ep.final)) and action not in [s.action for s in ep.steps[-1:]]):
         before, was = ep.final, note
         ep.final, reward, ep.terminated, ep.truncated, told = step(action)
         note = rules.update(name, note, action, ep.final)
-        ep.steps.append(Step(before, action, reward, told['score'], told.get('valid', True), subtask=len(ep.subtasks), progress=was, next_progress=note))
+        ep.steps.append(Step(before, action, reward, told['score'], told.get('valid', True),
+                             subtask=len(ep.subtasks), progress=was, next_progress=note))
     if len(ep.steps) == first: return False
     ep.score, ep.steps[-1].done = ep.steps[-1].score, True
-    ep.subtasks.append(Subtask(name, first, len(ep.steps), final_progress=note, said_done=True, verified=rules.completed(name, ep.steps[first:], ep.final)))
+    ep.subtasks.append(Subtask(name, first, len(ep.steps), final_progress=note, said_done=True,
+                               verified=rules.completed(name, ep.steps[first:], ep.final)))
     return ep.subtasks[-1].verified
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c010
@@ -120,7 +127,8 @@ def unjudged(env:TextEnv, ep:Episode):
     "The environment's `step`, but for focusing."
     def step(action):
         if not action.startswith('focus on '): return env.step(action)
-        return Observation(f'You focus on the {action.removeprefix("focus on ")}.', ep.final.look, ep.final.inventory), 0., False, False, dict(score=ep.score)
+        return (Observation(f'You focus on the {action.removeprefix("focus on ")}.', ep.final.look, ep.final.inventory),
+                0., False, False, dict(score=ep.score))
     return step
 
 # %% ../nbs/07h_scienceworld_search.ipynb #c016
@@ -135,7 +143,8 @@ def errand(env:TextEnv, demo:Episode, # annotated, of a family that changes the 
     if not pursue(step, ep, demo.subtasks[0].name, lambda note, obs: next(lines, '')): return None
     if not pursue(step, ep, f'find the {thing} and focus on it', lambda note, obs: look_for(thing, note, obs)): return None
     if room_of(ep.final) == 'kitchen': return None                     # nothing to carry; demonstrations show that
-    if re.search(rf'(?:On|In) the {re.escape(thing)} is|{re.escape(thing)} door is|{re.escape(thing)}, which', ep.final.look): return None      # furniture
+    if re.search(rf'(?:On|In) the {re.escape(thing)} is|{re.escape(thing)} door is|{re.escape(thing)}, which', ep.final.look):
+        return None                                                     # furniture
     heated = pursue(step, ep, f'heat the {thing} in the {pot} with the stove in the kitchen', lambda note, obs: heat(thing, pot, obs))
     return None if heated is False else ep                              # a broken stove is neither: it was all that could be done
 
@@ -156,7 +165,8 @@ def _collect(play, jobs:dict, # (task, variation) -> what `play` gets after the 
     last, known = {(e.task, e.variation) for e in there[-1:]}, {e.id for e in there}
     done = {(e.task, e.variation) for e in there} - last     # plays of the last one may be missing: those that are not there are added
     todo = [args for j, args in jobs.items() if j not in done]
-    writer, bar = EpisodeWriter(out), tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit='variation', disable=not progress)
+    writer, bar = EpisodeWriter(out), tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc=name, unit='variation',
+                                           disable=not progress)
     plays = in_order(play, 'scienceworld', kwargs, todo, workers)
     try:
         for eps in plays:
@@ -176,7 +186,9 @@ def collect_searches(tasks, # names
                     )->list[Episode]: # annotated
     "Searches in train variations of ScienceWorld, evenly spaced over those of each task. Resumable; raises what the environment raises."
     without = set(without)
-    with make_env('scienceworld', **kwargs) as env: jobs = [(t, v) for t in tasks for v in spread([v for v in env.variations(t, 'train') if (t, v) not in without], -(-each//apiece))]
+    with make_env('scienceworld', **kwargs) as env:
+        jobs = [(t, v) for t in tasks
+                for v in spread([v for v in env.variations(t, 'train') if (t, v) not in without], -(-each//apiece))]
     return _collect(searches, {j: (*j, apiece, 'train', seed) for j in jobs}, Path(out), workers, 'searches', progress, kwargs)
 
 def collect_errands(demos:list[Episode], # annotated, of ScienceWorld; those of other kinds are left out
@@ -187,4 +199,5 @@ def collect_errands(demos:list[Episode], # annotated, of ScienceWorld; those of 
     "Errands that begin like the demonstrations, as many from each as it takes. Resumable; raises what the environment raises."
     mine = [e for e in demos if WANTED.search(e.description)]
     apiece = {t: -(-each//n) for t, n in Counter(e.task for e in mine).items()}
-    return _collect(errands, {(e.task, e.variation): (e, apiece[e.task], seed) for e in mine}, Path(out), workers, 'errands', progress, kwargs)
+    return _collect(errands, {(e.task, e.variation): (e, apiece[e.task], seed) for e in mine},
+                    Path(out), workers, 'errands', progress, kwargs)

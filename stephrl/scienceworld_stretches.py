@@ -20,8 +20,9 @@ from .house import distance
 from .scienceworld_notes import room_of, has_words, sees, focused, moved
 
 # %% ../nbs/07c_scienceworld_stretches.ipynb #c007
-VERBS = dict(q='close', n='open door|go |teleport', l='look around$', e='look |examine', f='focus', p='pick up', d='drop|put down', m='move', u='use', c='connect',
-             o='pour|dunk', x='mix', w='wait', a='activate|turn on', s='deactivate|turn off', k='open', r='read', i='inventory')
+VERBS = dict(q='close', n='open door|go |teleport', l='look around$', e='look |examine', f='focus', p='pick up',
+             d='drop|put down', m='move', u='use', c='connect', o='pour|dunk', x='mix', w='wait',
+             a='activate|turn on', s='deactivate|turn off', k='open', r='read', i='inventory')
 
 def verb(action:str)->str: # '#' for the number that answers an ambiguous request, '?' for anything else
     "The kind of an action, one letter."
@@ -61,7 +62,8 @@ def direct(s:Stretch)->bool:
 
 # %% ../nbs/07c_scienceworld_stretches.ipynb #c015
 ROUND = 5  # gold paths wait five times between two waterings
-PAINT = {'green': ('blue', 'yellow'), 'orange': ('red', 'yellow'), 'violet': ('red', 'blue'), 'purple': ('red', 'blue'), 'brown': ('red', 'green')}
+PAINT = {'green': ('blue', 'yellow'), 'orange': ('red', 'yellow'), 'violet': ('red', 'blue'),
+         'purple': ('red', 'blue'), 'brown': ('red', 'green')}
 ALIVE = r'\b(egg|baby|adult|juvenile|hatchling|tadpole|larva|pupa|nymph|animal|bee|tortoise|turtle|wolf|mouse|frog)\b'
 GROWS = r'\b(plant|tree|seed|flower|sprout|seedling|pea)\b'
 
@@ -107,7 +109,8 @@ def kind_slots(s): # 'find a(n) animal': the kind comes from the task, the place
 
 def find_slots(s): # a thing that the task names and that is not in sight yet
     thing = focused(s.after())
-    return dict(what=f'the {thing}', room=room_of(s.after())) if thing and has_words(thing, s.task()) and not sees(s.before(), thing) and direct(s) else None
+    return (dict(what=f'the {thing}', room=room_of(s.after()))
+            if thing and has_words(thing, s.task()) and not sees(s.before(), thing) and direct(s) else None)
 
 def here_slots(s): # the same, found without a step out of the room: that it lies here, nobody who reads the task can know
     slots = find_slots(s)
@@ -138,7 +141,9 @@ def box_slots(s):
     return dict(thing=last[-1] if last else thing, box=box, room=room_of(s.after()))
 
 def sides(s): # what the task says to do above a limit, and below it
-    return dict(limit=s.said(r'is above (-?[\d.]+) degrees'), **{side: s.said(rf'is {side} -?[\d.]+ degrees celsius, (?:place it in|focus on) the (\w+ box)') for side in ('above', 'below')})
+    return dict(limit=s.said(r'is above (-?[\d.]+) degrees'),
+                **{side: s.said(rf'is {side} -?[\d.]+ degrees celsius, (?:place it in|focus on) the (\w+ box)')
+                   for side in ('above', 'below')})
 
 def limit_slots(s):
     slots = dict(thing=s.said(r'If the (.+?) temperature is above'), room=room_of(s.after()), **sides(s))
@@ -201,8 +206,10 @@ def power_slots(s):
 def conduct_slots(s):
     thing = s.said(r'determine if (.+?) is electrically')
     lamp = [m[2] for _, _, o in s.acts('c') if (m := re.search(r'(cathode|anode) on (.+)', o.text)) and 'battery' not in m[2]]
-    boxes = {side: s.said(rf'If it is electrically {how}, place it in the (\w+ box)') for side, how in (('on', 'conductive'), ('off', 'nonconductive'))}
-    return dict(thing=thing, source=source(s), wires=the_list(wires(s)), lamp=lamp[0], **boxes) if thing and lamp and all(boxes.values()) else None
+    boxes = {side: s.said(rf'If it is electrically {how}, place it in the (\w+ box)')
+             for side, how in (('on', 'conductive'), ('off', 'nonconductive'))}
+    return (dict(thing=thing, source=source(s), wires=the_list(wires(s)), lamp=lamp[0], **boxes)
+            if thing and lamp and all(boxes.values()) else None)
 
 def bring_slots(s): return dict(things=the_list(moved(o)[0] for _, _, o in s.acts('d')), room=room_of(s.after()))
 
@@ -213,7 +220,8 @@ VESSEL = re.compile(r'\b(cup|jug|bowl|glass|beaker|jar)$')
 
 def vessel_slots(s): # which vessel stands in another room nobody can know before: any will do
     one = take_slots(s)
-    return dict(room=one['room']) if one and VESSEL.search(one['thing']) and not sees(s.before(), one['thing']) and not has_words(one['thing'], s.task()) else None
+    return (dict(room=one['room']) if one and VESSEL.search(one['thing'])
+            and not sees(s.before(), one['thing']) and not has_words(one['thing'], s.task()) else None)
 
 def soil_slots(s): # the pot must be in sight before
     thing, pot = moved(s.after())
@@ -222,11 +230,14 @@ def soil_slots(s): # the pot must be in sight before
 def plant_slots(s): # named after the pots that were tried: a seed may be missing, which shows only then
     tried = [re.search(r'move (.*seed) .*to ((?:self watering )?flower pot \d+)', a) for _, a, _ in s.acts('m')]
     if not tried or not all(tried): return None
-    return dict(seed=next((moved(o)[0] for _, _, o in s.acts('m') if moved(o)[0]), re.sub(' in .*', '', tried[0][1])), pots=the_list(m[2] for m in tried))
+    return dict(seed=next((moved(o)[0] for _, _, o in s.acts('m') if moved(o)[0]), re.sub(' in .*', '', tried[0][1])),
+                pots=the_list(m[2] for m in tried))
 
 def plant_focus_slots(s): return plant_slots(s) if focused(s.after()) else None
 
-def tap_slots(s): return dict(device='sink') if [a for _, a, _ in s.acts('as')] in (['activate sink'], ['deactivate sink']) and 'seed' in s.task().lower() else None
+def tap_slots(s):
+    return (dict(device='sink') if [a for _, a, _ in s.acts('as')] in (['activate sink'], ['deactivate sink'])
+            and 'seed' in s.task().lower() else None)
 
 def water_slots(s):
     pots = [m[1] for _, _, o in s.acts('o') if (m := re.search(r'into the (.+?)\.', o.text))]

@@ -24,7 +24,8 @@ def word_tokenizer(phrases:list[str]=(), # pieces to take in one: see `common_ph
     tok.normalizer = normalizers.Sequence([normalizers.ByteLevel(),
         normalizers.Replace(Regex(f'(?<={WORD})Ġ(?={WORD})'), '▁'),      # the single space between two words
         normalizers.Replace(Regex(f'(?<!{WORD}|▁)(?={WORD})'), '▁')])    # every other start of a word
-    whole = [re.escape(p) + ('(?![A-Za-z0-9])' if p[-1].isalnum() and p[-1].isascii() else '(?=▁|$)') for p in sorted(phrases, key=len, reverse=True)]
+    whole = [re.escape(p) + ('(?![A-Za-z0-9])' if p[-1].isalnum() and p[-1].isascii() else '(?=▁|$)')
+             for p in sorted(phrases, key=len, reverse=True)]
     tok.pre_tokenizer = pre_tokenizers.Split(Regex('|'.join([*whole, PIECES])), 'isolated')
     tok.decoder = decoders.Sequence([decoders.Fuse(), decoders.Replace(Regex(f'(?<={WORD})▁'), 'Ġ'),
                                      decoders.Replace('▁', ''), decoders.ByteLevel()])
@@ -114,7 +115,9 @@ def preset_config(name:str, # a key of `PRESETS`
     "The model configuration of a preset. Raises KeyError with the nearest valid names."
     if name not in PRESETS:
         raise KeyError(f'unknown policy preset {name!r}; nearest: {get_close_matches(name, PRESETS, 3, 0.) or list(PRESETS)}')
-    size = dict(PRESETS[name], vocab_size=vocab_size, max_position_embeddings=CONTEXT, tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    size = dict(PRESETS[name], vocab_size=vocab_size, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
+                pad_token_id=0, bos_token_id=1, eos_token_id=2,
                 rope_parameters=dict(rope_type='default', rope_theta=10000.))
     if not (layers := size.pop('layers', '')): return LlamaConfig(**size)
-    return Lfm2Config(**size, layer_types=[LAYERS[l] for l in layers], num_hidden_layers=len(layers), num_key_value_heads=size['num_attention_heads'], block_auto_adjust_ff_dim=False)
+    return Lfm2Config(**size, layer_types=[LAYERS[l] for l in layers], num_hidden_layers=len(layers),
+                      num_key_value_heads=size['num_attention_heads'], block_auto_adjust_ff_dim=False)

@@ -43,7 +43,8 @@ from .viewer import to_html
 # %% ../nbs/16_train.ipynb #c005
 PAPER_TASKS = tuple(dict.fromkeys(t for t, _ in load_suite('unseen').episodes)) # the 24 families of the paper's panel
 PLAYS = ('searches', 'errands') # of `stephrl.scienceworld_search`: settings, stages and files
-QUICK_TASKS = ('find-animal', 'lifespan-longest-lived-then-shortest-lived', 'chemistry-mix-paint-secondary-color', 'use-thermometer', 'power-component')
+QUICK_TASKS = ('find-animal', 'lifespan-longest-lived-then-shortest-lived', 'chemistry-mix-paint-secondary-color',
+               'use-thermometer', 'power-component')
 
 # %% ../nbs/16_train.ipynb #c006
 @dataclass
@@ -55,20 +56,20 @@ class Config(Rows):
     suite: str = 'quick'                 # panel to be measured on: a name or the path of a panel file
     workers: int = 2                     # processes for simulators
     demos_per_task: int|None = None      # train variations per family; None: all
-    missteps: float = 0.                 # how often, per action, the expert first says something that is refused, see `stephrl.demos.play_expert`
+    missteps: float = 0. # how often, per action, the expert first says something that is refused, see `stephrl.demos.play_expert`
     leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
     holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
-    variety: float = 0.                  # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
-    focus: float = 0.                    # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
+    variety: float = 0. # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
+    focus: float = 0. # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
     backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
     temperature: float = .7              # of these
-    relabel: bool = False                # are their notes corrected by the annotator before they are learnt from (as DAgger asks its expert)?
+    relabel: bool = False # are their notes corrected by the annotator before they are learnt from (as DAgger asks its expert)?
     rl: IQLConfig = field(default_factory=IQLConfig)
     rounds: int = 0                      # of online RL after that, each on `collect` more episodes of the agent as it has become; more can be added to a finished run
     step_limit: int = 50                 # actions an agent gets
@@ -133,7 +134,8 @@ def of(cls:Config, preset:str='quick', # name of a preset, or the path of a JSON
         except (OSError, ValueError) as e: raise ConfigError(f'{preset}: cannot be read as a JSON object of settings ({e})') from e
         if not isinstance(stored, dict): raise ConfigError(f'{preset}: expected a JSON object of settings, found {type(stored).__name__}')
         preset, changes = stored.pop('preset', 'quick'), {**_dotted(stored), **changes}
-    if not isinstance(preset, (str, Path)) or preset not in PRESETS: raise ConfigError(f'unknown preset {preset!r}.{nearest(preset, PRESETS)} Or give the path of a .json file')
+    if not isinstance(preset, (str, Path)) or preset not in PRESETS:
+        raise ConfigError(f'unknown preset {preset!r}.{nearest(preset, PRESETS)} Or give the path of a .json file')
     config = replace(PRESETS[preset])
     for key, value in changes.items(): config = _with(config, key, key.split('.'), value)
     return config
@@ -142,7 +144,8 @@ def of(cls:Config, preset:str='quick', # name of a preset, or the path of a JSON
 def command(self:Config, verb:str='train')->str:
     "What to type for it: `stephrl train --config quick --set seed=3`."
     other = differing_settings(PRESETS[self.preset], self) if self.preset in PRESETS else {}
-    return ' '.join([f'stephrl {verb} --config {self.preset}', *(f'--set {shlex.quote(f"{k}={json.dumps(now)}")}' for k, (_, now) in other.items())])
+    return ' '.join([f'stephrl {verb} --config {self.preset}',
+                     *(f'--set {shlex.quote(f"{k}={json.dumps(now)}")}' for k, (_, now) in other.items())])
 
 @patch(cls_method=True)
 def quick(cls:Config, **changes)->Config:
@@ -181,16 +184,24 @@ def check(self:Config)->Config: # itself
     check_limits(self)
     env_class(self.env), get_annotator(self.env)
     for name in ('outcomes', 'detours', 'exercises', 'sightings'):
-        if getattr(self, name) and not hasattr(get_annotator(self.env), name): raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
+        if getattr(self, name) and not hasattr(get_annotator(self.env), name):
+            raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
     for name in PLAYS:
-        if getattr(self, name) and self.env != 'scienceworld': raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
-    if self.vocabulary and (self.backbone in BACKBONES or self.pretraining()): raise ConfigError(f'vocabulary: {self.backbone!r} has no tokenizer before there are rows to learn from; take a loaded backbone, or set it to false')
-    if self.focus and self.shares is None: raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
-    if self.shares is not None and self.clone.max_tokens is None: raise ConfigError('clone.max_tokens: shares deal out a number of tokens; give one, or set shares to null')
+        if getattr(self, name) and self.env != 'scienceworld':
+            raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
+    if self.vocabulary and (self.backbone in BACKBONES or self.pretraining()):
+        raise ConfigError(f'vocabulary: {self.backbone!r} has no tokenizer before there are rows to learn from; '
+                          'take a loaded backbone, or set it to false')
+    if self.focus and self.shares is None:
+        raise ConfigError('focus: is a part of the tokens that shares deals; give shares, or set it to 0')
+    if self.shares is not None and self.clone.max_tokens is None:
+        raise ConfigError('clone.max_tokens: shares deal out a number of tokens; give one, or set shares to null')
     for name, t in (('clone', self.clone), ('rl.policy', self.rl.policy)):
-        if t.max_tokens is t.max_updates is t.epochs is None: raise ConfigError(f'{name}: has no end; set {name}.max_tokens, {name}.max_updates or {name}.epochs')
+        if t.max_tokens is t.max_updates is t.epochs is None:
+            raise ConfigError(f'{name}: has no end; set {name}.max_tokens, {name}.max_updates or {name}.epochs')
     if self.leave_out: load_suite(self.leave_out)
-    if (suite := self.panel()).env != self.env: raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
+    if (suite := self.panel()).env != self.env:
+        raise ConfigError(f'suite {suite.name!r} is played in {suite.env!r}, but env is {self.env!r}')
     self.check_names()
     if self.decoding not in DECODINGS: raise ConfigError(f'decoding: there is no {self.decoding!r}.{nearest(self.decoding, DECODINGS)}')
     self.pretraining()
@@ -202,8 +213,11 @@ def check_names(self:Config):
     "Raises `ConfigError` for a backbone that is nearly one of ours, and for options that the environment's class does not know."
     mine = [*BACKBONES, *shipped_backbones()]
     if self.backbone not in mine and not Path(self.backbone).exists() and get_close_matches(self.backbone, mine, cutoff=.75):
-        raise ConfigError(f'backbone: there is no {self.backbone!r}.{nearest(self.backbone, mine)} Any other name is a path, or a model of the hub')
-    if self.lora is not None and self.backbone in BACKBONES: raise ConfigError(f'lora: {self.backbone!r} is made by the run with random weights, an adapter on it would learn nothing; take a loaded backbone, or lora=null')
+        raise ConfigError(f'backbone: there is no {self.backbone!r}.{nearest(self.backbone, mine)} '
+                          'Any other name is a path, or a model of the hub')
+    if self.lora is not None and self.backbone in BACKBONES:
+        raise ConfigError(f'lora: {self.backbone!r} is made by the run with random weights, an adapter on it would learn nothing; '
+                          'take a loaded backbone, or lora=null')
     known = signature(env_class(self.env)).parameters
     for k in self.env_options if not any(p.kind == p.VAR_KEYWORD for p in known.values()) else ():
         if k not in known: raise ConfigError(f'env_options: {self.env} has no {k!r}.{nearest(k, known)}')
@@ -234,7 +248,9 @@ class Run:
         file, mine = self.out/'config.json', _plain(config)
         theirs, self.stages = _stored(file, mine), _stored(self.out/'stages.json', {})
         for name, s in self.stages.items():
-            if not isinstance(s, dict) or not {'seconds', 'finished'} <= set(s): raise ConfigError(f'{self.out/"stages.json"}: {name}: expected seconds and finished, found {s!r:.40}; remove the file, finished stages are done again')
+            if not isinstance(s, dict) or not {'seconds', 'finished'} <= set(s):
+                raise ConfigError(f'{self.out/"stages.json"}: {name}: expected seconds and finished, found {s!r:.40}; '
+                                  'remove the file, finished stages are done again')
         other = differing_settings(theirs, mine)
         goes_on = set(other) == {'rounds'} and other['rounds'][0] < other['rounds'][1]
         if other and not goes_on and self.path('demos.jsonl').exists():
@@ -255,7 +271,8 @@ def _plain(config): return json.loads(json.dumps(asdict(config)))
 def _stored(file, otherwise): # a JSON object that an earlier run left
     if not file.exists(): return otherwise
     try: return dict(json.loads(file.read_text()))
-    except (ValueError, TypeError, RecursionError) as e: raise ConfigError(f'{file}: damaged, not a JSON object ({e}); choose another folder, or remove this one') from e
+    except (ValueError, TypeError, RecursionError) as e:
+        raise ConfigError(f'{file}: damaged, not a JSON object ({e}); choose another folder, or remove this one') from e
 
 @patch
 def path(self:Run, *parts)->Path:
@@ -290,7 +307,8 @@ def demonstrations(self:Run)->list[Episode]:
     "Expert episodes of train variations, verified by replay: demos.jsonl."
     c, file = self.config, self.path('demos.jsonl')
     with self.stage('demonstrations', file) as todo:
-        if todo: collect_demos(c.env, list(c.tasks), c.split, c.demos_per_task, out=file, workers=c.workers, seed=c.seed, missteps=c.missteps, **c.env_options)
+        if todo: collect_demos(c.env, list(c.tasks), c.split, c.demos_per_task, out=file, workers=c.workers, seed=c.seed,
+                               missteps=c.missteps, **c.env_options)
     return read_episodes(file)
 
 @patch
@@ -310,7 +328,9 @@ def searched(self:Run)->list[Episode]: # annotated
         with self.stage(name, file) as todo:
             learn, held = self.learnable() if todo else ([], [])
             if todo and name == 'errands': collect_errands(learn, c.errands, file, c.workers, c.seed)
-            if todo and name == 'searches': collect_searches(c.tasks, c.searches, file, self.left_out() | {(e.task, e.variation) for e in held}, c.workers, c.seed)
+            if todo and name == 'searches':
+                collect_searches(c.tasks, c.searches, file, self.left_out() | {(e.task, e.variation) for e in held},
+                                 c.workers, c.seed)
     return [e for file in files.values() for e in read_episodes(file)]
 
 @patch
@@ -343,7 +363,9 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            rows = c.augmented(learn, self.known_words() if c.vocabulary else ()) + c.sighted(looked_for) + [r for e in looked_for for r in transitions(e) if r['role'] != 'high' or e.source == 'errand']     # what is only looked for, nobody wants
+            rows = (c.augmented(learn, self.known_words() if c.vocabulary else ()) + c.sighted(looked_for) +
+                    [r for e in looked_for for r in transitions(e)
+                     if r['role'] != 'high' or e.source == 'errand'])     # what is only looked for, nobody wants
             for rows, file in zip((c.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
     return tuple(map(load_dataset, files))
 
@@ -393,7 +415,8 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, c.elsewhere(learn), replace(c.clone, seed=c.seed), self.path('cloning'), shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
+            clone(policy, c.elsewhere(learn), replace(c.clone, seed=c.seed), self.path('cloning'),
+                  shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
     return load_agent(folder)
@@ -417,31 +440,32 @@ def play_by_itself(self:Run, agent:Path, file:Path, before:int=0 # how often age
                   )->dict: # what there is to say of these episodes
     "`collect` episodes of an agent on variations whose demonstrations it has learnt from, drawn by the run's seed."
     c, (learn, _) = self.config, self.split(read_episodes(self.path('annotated.jsonl')))
-    each, known = max(1, c.collect//len(c.tasks)), {t: sorted({(e.task, e.variation) for e in learn if e.task == t}, key=str) for t in c.tasks}
+    each, known = max(1, c.collect//len(c.tasks)), {t: sorted({(e.task, e.variation) for e in learn if e.task == t}, key=str)
+                                                    for t in c.tasks}
     of_task = {t: [pairs[i] for i in default_rng(c.seed).permutation(len(pairs))] for t, pairs in known.items()}
     jobs = [of_task[t][i % len(of_task[t])] for i in range(before*each, (before + 1)*each) for t in c.tasks if of_task[t]]
-    episodes = rollout(load_agent(agent), jobs, c.env, temperature=c.temperature, seed=c.seed + 1000*before, n_parallel=c.parallel, workers=0, out=file,
+    episodes = rollout(load_agent(agent), jobs, c.env, temperature=c.temperature, seed=c.seed + 1000*before,
+                       n_parallel=c.parallel, workers=0, out=file,
                        step_limit=c.step_limit, split=c.split, annotator=get_annotator(c.env))
-    return dict(episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes), crashes=sum(e.error is not None for e in episodes), **verification(episodes))
+    return dict(episodes=len(episodes), score=sum(e.score for e in episodes)/len(episodes),
+                crashes=sum(e.error is not None for e in episodes), **verification(episodes))
 
 # %% ../nbs/16_train.ipynb #c038
 @patch
 def played(self:Run)->list[Episode]:
     "The collected episodes, without what crashed."
     return _playable(self.collected())
-
 def _playable(episodes): return [e for e in episodes if e.steps and not e.error]
-
 @patch
 def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
     "What is learnt from episodes of the agent itself; with `relabel` its notes are what the annotator would have written in its place."
     annotator, out = get_annotator(self.config.env), []
     for e in episodes:
         for r in transitions(e):
-            if r['role'] == 'progress' and self.config.relabel:
+            if r['role'] == 'progress' and self.config.relabel: # to be cloned and not to be valued: what came next came of the other note
                 s = e.steps[r['t']]
                 right = progress_target(annotator.update(e.subtask_of(r['t']).name, s.progress, s.action, e.observation_after(r['t'])))
-                if right != r['target']: r |= dict(target=right, kind='imagined')      # to be cloned and not to be valued: what came next came of the other note
+                if right != r['target']: r |= dict(target=right, kind='imagined')
             out.append(r)
     return out
 
@@ -458,7 +482,8 @@ def reinforced(self:Run, on_log=None)->StepHRL:
     with self.stage('rl', folder) as todo:
         if todo:
             save_dataset(self.mixed(self.own_rows(played)), file)
-            self.note('rl', **self.improved(self.path('agents', 'clone'), load_dataset(file), self.path('rl'), folder, 'cloning+RL', on_log))
+            self.note('rl', **self.improved(self.path('agents', 'clone'), load_dataset(file), self.path('rl'), folder,
+                                            'cloning+RL', on_log))
     return load_agent(folder)
 
 @patch
@@ -467,7 +492,8 @@ def improved(self:Run, before:Path, table, out:Path, folder:Path, name:str, on_l
     c, policy, was = self.config, load_agent(before).policy, load_agent(before).policy
     rl = replace(c.rl, seed=c.seed + seed, policy=replace(c.rl.policy, seed=c.seed + seed))
     critics, summary = offline_rl(policy, table, rl, out, on_log)
-    save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name=name, train_ids=self.known_ids(), critics=critics, critics_policy=None if rl.critic_gradient else was), config=_plain(c))
+    save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name=name, train_ids=self.known_ids(), critics=critics,
+                               critics_policy=None if rl.critic_gradient else was), config=_plain(c))
     return summary
 
 # %% ../nbs/16_train.ipynb #c040
@@ -482,7 +508,8 @@ def online(self:Run, on_log=None)->StepHRL:
                 out.mkdir(parents=True, exist_ok=True)
                 facts, file = self.play_by_itself(before, out/'collected.jsonl', n), out/'mixed.parquet'
                 save_dataset(self.mixed(self.own_rows(played + _playable(read_episodes(out/'collected.jsonl')))), file)
-                self.note(f'online{n}', collection=facts, rl=self.improved(before, load_dataset(file), out/'rl', folder, f'cloning+RL, online {n}', on_log, n))
+                self.note(f'online{n}', collection=facts,
+                          rl=self.improved(before, load_dataset(file), out/'rl', folder, f'cloning+RL, online {n}', on_log, n))
         played, before = played + _playable(read_episodes(out/'collected.jsonl')), folder
     return load_agent(before)
 
@@ -490,7 +517,8 @@ def online(self:Run, on_log=None)->StepHRL:
 def measured(self:Run)->dict[str, Path]: # name in the results -> the agent's folder
     "The agents that are measured: after cloning, after offline RL and, with `rounds`, after the last of them."
     n = self.config.rounds
-    return dict(cloning=self.path('agents', 'clone'), rl=self.path('agents', 'rl')) | ({'online': self.path('agents', f'online{n}')} if n else {})
+    return (dict(cloning=self.path('agents', 'clone'), rl=self.path('agents', 'rl')) |
+            ({'online': self.path('agents', f'online{n}')} if n else {}))
 
 # %% ../nbs/16_train.ipynb #c042
 @patch
@@ -500,7 +528,8 @@ def results(self:Run)->dict:
     c, files = self.config, {n: self.path('evaluation', f'{f.name if n == "online" else n}.json') for n, f in self.measured().items()}
     with self.stage('evaluation', *files.values(), self.path('results.json')) as todo:
         for name, file in files.items():
-            if todo: evaluate(load_agent(self.measured()[name]), c.panel(), c.decoding, out=file, seed=c.seed, n_parallel=c.parallel, annotator=get_annotator(c.env))
+            if todo: evaluate(load_agent(self.measured()[name]), c.panel(), c.decoding, out=file, seed=c.seed,
+                              n_parallel=c.parallel, annotator=get_annotator(c.env))
         played = {n: _stored(f, {}) for n, f in files.items()}
         if todo: save_json(self.path('results.json'), self.summary(played))
     return _stored(self.path('results.json'), {})
@@ -511,9 +540,12 @@ def summary(self:Run, played:dict # name -> what `evaluate` gave
     "Everything that is worth knowing about the run, in one object."
     notes = {p.stem: _stored(p, {}) for p in sorted(self.path('notes').glob('*.json'))}
     policy, episodes = load_agent(self.path('agents', 'rl')).policy, read_episodes(self.path('evaluation', 'rl.episodes.jsonl'))
-    demos = read_episodes(self.path('annotated.jsonl'))                       # how much would the prompts of the expert's own plays have grown?
-    return dict(preset=self.config.preset, config=_plain(self.config), agents=played, difference=paired_difference(played['rl'], played['cloning']),
-                **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}), prompt_growth=prompt_growth(episodes, policy), expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
+    demos = read_episodes(self.path('annotated.jsonl'))     # how much would the prompts of the expert's own plays have grown?
+    return dict(preset=self.config.preset, config=_plain(self.config), agents=played,
+                difference=paired_difference(played['rl'], played['cloning']),
+                **(dict(online_difference=paired_difference(played['online'], played['rl'])) if 'online' in played else {}),
+                prompt_growth=prompt_growth(episodes, policy),
+                expert_growth=prompt_growth(demos[::1 + len(demos)//400], policy), **notes,
                 command=self.config.command('train'))
 
 # %% ../nbs/16_train.ipynb #c044
@@ -525,13 +557,21 @@ def page(self:Run)->Path:
         if todo:
             agent, episodes = load_agent(self.path('agents', 'rl')), read_episodes(self.path('evaluation', 'rl.episodes.jsonl'))
             agent.fill_values(episodes)
-            to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}', count_tokens=agent.policy.count_tokens)
+            to_html(episodes, file, title=f'{self.config.preset}: cloning + RL on {self.config.suite}',
+                    count_tokens=agent.policy.count_tokens)
     return file
 
 # %% ../nbs/16_train.ipynb #c046
-STAGES = dict(demonstrations='an expert plays', annotated='its plays are cut into subtasks, with notes', tables='every step becomes rows of a table',
-              backbone='a model to start from', cloned='it learns to imitate the expert', collected='it plays by itself', reinforced='it learns what is worth imitating',
-              online='it goes on playing and learning, if rounds are asked for', results='the agents are measured', page='something to look at')
+STAGES = dict(demonstrations='an expert plays',
+              annotated='its plays are cut into subtasks, with notes',
+              tables='every step becomes rows of a table',
+              backbone='a model to start from',
+              cloned='it learns to imitate the expert',
+              collected='it plays by itself',
+              reinforced='it learns what is worth imitating',
+              online='it goes on playing and learning, if rounds are asked for',
+              results='the agents are measured',
+              page='something to look at')
 
 def run(config:Config|None=None, # default: the quick preset
         out:str|Path|None=None, # folder; default: runs/PRESET. An interrupted run goes on there
@@ -553,9 +593,14 @@ def report(self:Run)->str: # Markdown
     seconds = {n: s['seconds'] for n, s in self.stages.items()}
     times = ' · '.join(f'{n} {s:.0f} s' for n, s in seconds.items())
     d = res['difference']
-    return '\n'.join([res['agents']['rl']['protocol'], '', markdown(table(list(res['agents'].values())), index=False), '', markdown(table(res['agents']['rl'])), '',
-                      f'RL minus cloning: {d["difference"]:+.1f} [{d["ci95"][0]:+.1f}, {d["ci95"][1]:+.1f}], paired by episode', *([f'online minus RL: {o["difference"]:+.1f} [{o["ci95"][0]:+.1f}, {o["ci95"][1]:+.1f}]'] if (o := res.get('online_difference')) else []),
+    return '\n'.join([res['agents']['rl']['protocol'], '', markdown(table(list(res['agents'].values())), index=False), '',
+                      markdown(table(res['agents']['rl'])), '',
+                      f'RL minus cloning: {d["difference"]:+.1f} [{d["ci95"][0]:+.1f}, {d["ci95"][1]:+.1f}], paired by episode',
+                      *([f'online minus RL: {o["difference"]:+.1f} [{o["ci95"][0]:+.1f}, {o["ci95"][1]:+.1f}]']
+                        if (o := res.get('online_difference')) else []),
                       f'time: {times}; together {sum(seconds.values())/60:.1f} minutes', '', 'next:',
                       f'  open {self.path("episodes.html")} in a browser, or `make lab` and tutorials/02_watch_an_agent.ipynb',
-                      *([f'  stephrl evaluate --agent {self.path("agents", "rl")} --suite {self.config.suite} --decoding valid --out valid.json',
-                         f'  stephrl train --config {self.config.preset} --set seed=1 --out {self.out}-seed1'] if self.config.preset in PRESETS else [])])
+                      *([f'  stephrl evaluate --agent {self.path("agents", "rl")} --suite {self.config.suite} '
+                         '--decoding valid --out valid.json',
+                         f'  stephrl train --config {self.config.preset} --set seed=1 --out {self.out}-seed1']
+                        if self.config.preset in PRESETS else [])])

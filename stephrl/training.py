@@ -53,7 +53,9 @@ class Encoded:
     target_length: np.ndarray  # (N,) int64: tokens of the target, with eos
     group: list                # N names, usually the roles; losses are logged for each
     def __len__(self): return len(self.pairs)
-    def select(self, rows:list[int]): return Encoded([self.pairs[i] for i in rows], self.length[rows], self.target_length[rows], [self.group[i] for i in rows])
+    def select(self, rows:list[int]):
+        return Encoded([self.pairs[i] for i in rows], self.length[rows], self.target_length[rows],
+                       [self.group[i] for i in rows])
 
 def packed(pairs, # any iterable of (prompt ids, target ids)
            groups # N names
@@ -145,7 +147,9 @@ class JsonlTracker(GeneralTracker):
 def read_log(path)->list[dict]: # records; a line that was cut off is passed over
     "The records that a `JsonlTracker` wrote."
     try: return [json.loads(l) for l in Path(path).read_text().splitlines(True) if l.endswith('\n')]
-    except (ValueError, RecursionError) as e: raise ValueError(f'{path}: damaged, not a log of JSON lines ({e}); delete it, the training goes on without its earlier curves') from e
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f'{path}: damaged, not a log of JSON lines ({e}); delete it, '
+                         'the training goes on without its earlier curves') from e
 
 # %% ../nbs/09d_training.ipynb #c027
 def save_state(state:dict, path)->Path:
@@ -164,10 +168,14 @@ def load_state(path, # what `save_state` wrote
               )->dict:
     "Read a checkpoint onto the CPU. Raises ValueError when it is damaged or belongs to another run."
     try: state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f'{path}: not a whole checkpoint ({type(e).__name__}); delete it to start this training again') from e
-    if not isinstance(state, dict) or 'fingerprint' not in state: raise ValueError(f'{path}: not a checkpoint of a training; delete it to start this training again')
+    except Exception as e:
+        raise ValueError(f'{path}: not a whole checkpoint ({type(e).__name__}); '
+                         'delete it to start this training again') from e
+    if not isinstance(state, dict) or 'fingerprint' not in state:
+        raise ValueError(f'{path}: not a checkpoint of a training; delete it to start this training again')
     if state['fingerprint'] != fingerprint:
-        raise ValueError(f'{path}: belongs to a run with other data, settings or starting weights; use another folder, or delete it to start again')
+        raise ValueError(f'{path}: belongs to a run with other data, settings or starting weights; '
+                         'use another folder, or delete it to start again')
     return state
 
 # %% ../nbs/09d_training.ipynb #c030
@@ -231,7 +239,9 @@ def make_optimizers(model, # its trainable parameters are optimised
         (matrices if config.optimizer == 'muon' and p.ndim == 2 and id(p) not in tables else rest).append(p)
     out, common = [], dict(lr=0., weight_decay=config.weight_decay)
     if rest: out.append(torch.optim.AdamW(rest, betas=config.betas, fused=rest[0].device.type in ('cpu', 'cuda'), **common))
-    if matrices: out.append((torch.optim.Muon if choose_precision(config.precision, matrices[0].device) == 'bf16' else FloatMuon)(matrices, adjust_lr_fn='match_rms_adamw', **common))
+    if matrices:
+        out.append((torch.optim.Muon if choose_precision(config.precision, matrices[0].device) == 'bf16' else FloatMuon)(
+            matrices, adjust_lr_fn='match_rms_adamw', **common))
     return out
 
 # %% ../nbs/09d_training.ipynb #c043
@@ -310,8 +320,9 @@ def checkpoint(self:Trainer):
     self.saved = time.monotonic()
     if not self.out or not self.accelerator.is_main_process: return
     weights = {n: p.detach().cpu() for n, p in trainable(self.policy.model).items()}
-    save_state(dict(fingerprint=self.fingerprint, step=self.step, weights=weights, optimizers=[o.state_dict() for o in self.optimizers],
-                    best=self.best, history=self.history, companion=self.companion and self.companion.state_dict()), self.out/f'{self.name}.pt')
+    save_state(dict(fingerprint=self.fingerprint, step=self.step, weights=weights,
+                    optimizers=[o.state_dict() for o in self.optimizers], best=self.best, history=self.history,
+                    companion=self.companion and self.companion.state_dict()), self.out/f'{self.name}.pt')
 
 Trainer.loaded = None # a trainer without a folder has nothing to resume
 
@@ -346,8 +357,8 @@ class _nothing:
 def record(self:Trainer, values:dict, started:float, tokens:int):
     "Log the mean of the rows seen since the last record, by group, and the speed."
     if not math.isfinite(values['loss']) or not math.isfinite(values['grad_norm']):
-        raise FloatingPointError(f"update {self.step}: loss {values['loss']}, gradient norm {values['grad_norm']}; try a lower lr than {self.config.lr}, "
-                                 "more warmup, or precision='no'")
+        raise FloatingPointError(f"update {self.step}: loss {values['loss']}, gradient norm {values['grad_norm']}; "
+                                 f"try a lower lr than {self.config.lr}, more warmup, or precision='no'")
     out = dict(values, tokens_per_second=tokens/max(1e-9, time.monotonic() - started))
     for g in sorted({self.data.group[i] for i, _ in self.window}):
         rows = [(self.sizes[i], v) for i, v in self.window if self.data.group[i] == g]
@@ -372,7 +383,8 @@ def evaluate(self:Trainer):
     self.emit({f'eval/{k}': v for k, v in metrics.items()})
     if not self.keep_best: return
     if self.keep_best not in metrics:
-        raise KeyError(f'keep_best={self.keep_best!r} is no metric of on_eval; nearest: {get_close_matches(self.keep_best, metrics, 3, 0.)}')
+        raise KeyError(f'keep_best={self.keep_best!r} is no metric of on_eval; '
+                       f'nearest: {get_close_matches(self.keep_best, metrics, 3, 0.)}')
     if self.best is None or metrics[self.keep_best] > self.best['value']:
         self.best = dict(value=float(metrics[self.keep_best]), step=self.step,
                          weights={n: p.detach().cpu().clone() for n, p in trainable(self.policy.model).items()})
@@ -423,5 +435,7 @@ class LiveCurves:
         if not points: return ''
         (x0, x1), (y0, y1) = ((min(v), max(v)) for v in zip(*points))
         place = lambda x, y: f'{8+(w-16)*(x-x0)/max(1, x1-x0):.1f},{h-8-(h-32)*(y-y0)/max(1e-9, y1-y0):.1f}'
-        return (f'<svg width="{w}" height="{h}" font-family="sans-serif" font-size="11"><polyline fill="none" stroke="#4c78a8" stroke-width="1.5" '
-                f'points="{" ".join(place(*p) for p in points)}"/><text x="8" y="14" fill="currentColor">{key} {points[-1][1]:.4g} at {points[-1][0]}</text></svg>')
+        return (f'<svg width="{w}" height="{h}" font-family="sans-serif" font-size="11">'
+                '<polyline fill="none" stroke="#4c78a8" stroke-width="1.5" '
+                f'points="{" ".join(place(*p) for p in points)}"/>'
+                f'<text x="8" y="14" fill="currentColor">{key} {points[-1][1]:.4g} at {points[-1][0]}</text></svg>')

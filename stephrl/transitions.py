@@ -23,14 +23,15 @@ def subtask_end(ep:Episode, # annotated, or rolled out
     "How subtask `k` ended. `terminated` and `truncated` exclude each other, and one of them holds."
     g = ep.subtasks[k]
     at_end = g.end == len(ep.steps)
-    done = g.said_done                                           # said by the low level, and believed: a careful agent does not believe it of an action that was refused
+    done = g.said_done # said by the low level, and believed: a careful agent does not believe it of an action that was refused
     verified = done if ep.source == 'expert' else g.verified is True
     reward = float(verified and (done or at_end))
     terminated = done or reward == 1 or (at_end and ep.terminated)
     return SubtaskEnd(reward, terminated, not terminated)
 
 # %% ../nbs/08_transitions.ipynb #c015
-def cut_off(step:Step, role:str)->bool: return role in step.info.get('cut', ())   # did this role's text reach the limit of tokens before its end? It teaches nothing
+def cut_off(step:Step, role:str)->bool: # did this role's text reach the limit of tokens before its end? It teaches nothing
+    return role in step.info.get('cut', ())
 
 def exchange(step:Step, # where the call was made
              role:str, # 'high', 'low' or 'progress'
@@ -93,8 +94,9 @@ def low_rows(ep:Episode, # annotated, or rolled out
     return out
 
 # %% ../nbs/08_transitions.ipynb #c026
-IMITATED = ('expert', 'search', 'errand') # sources of episodes whose every step is right, see `stephrl.demos` and `stephrl.scienceworld_search`
-ASIDE = ('search', 'errand')              # of them, those with a task of their own: what the environment paid was for another
+# sources of episodes whose every step is right, see `stephrl.demos` and `stephrl.scienceworld_search`
+IMITATED = ('expert', 'search', 'errand')
+ASIDE = ('search', 'errand') # of them, those with a task of their own: what the environment paid was for another
 
 def _row(ep, role, t, k, prompt, target, **kw):
     name = ep.id + ''.join(f'/{k}{ep.meta[k]}' for k in ('renamed',) if k in ep.meta)    # a copy under other names is an episode of its own
@@ -102,7 +104,8 @@ def _row(ep, role, t, k, prompt, target, **kw):
                 t=t, subtask=k, prompt=prompt, target=target, reward=0., rewards=[], n=1, next_prompt='', terminated=False, truncated=False,
                 kind='expert' if ep.source in IMITATED else 'collected') | kw
 
-def _unpaid(ep): return dict(kind='imagined') if ep.source in ASIDE else {}   # right, and nobody knows what it was worth: to be cloned, not to be valued
+def _unpaid(ep): # right, and nobody knows what it was worth: to be cloned, not to be valued
+    return dict(kind='imagined') if ep.source in ASIDE else {}
 
 # %% ../nbs/08_transitions.ipynb #c032
 def progress_rows(ep:Episode, # annotated, or rolled out
@@ -141,7 +144,8 @@ def high_row(ep:Episode, # annotated, or rolled out
     if at_end and ep.terminated: kw |= dict(terminated=True)
     elif not at_end and k+1 < len(ep.subtasks): kw |= dict(next_prompt=_high(ep, k+1)[0])
     elif not _seen(ep, g.end-1): return None
-    else: kw |= dict(truncated=True, next_prompt=high_prompt(ep.description, _completed(ep, k+1), _last_note(ep, k), ep.observation_after(g.end-1)))
+    else: kw |= dict(truncated=True, next_prompt=high_prompt(ep.description, _completed(ep, k+1), _last_note(ep, k),
+                                                             ep.observation_after(g.end-1)))
     return _row(ep, 'high', g.start, k, *_high(ep, k), **kw)
 
 def _last_note(ep, k): return ep.subtasks[k].final_progress or ep.steps[ep.subtasks[k].end-1].next_progress
@@ -213,11 +217,15 @@ def load_dataset(path:str|Path # what `save_dataset` wrote
     with uninterrupted():
         import pyarrow.parquet as pq
         from datasets import Dataset
-    if not Path(path).exists(): raise FileNotFoundError(f'{path}: no table of transitions there; make one with save_dataset(to_dataset(episodes), path)')
+    if not Path(path).exists():
+        raise FileNotFoundError(f'{path}: no table of transitions there; '
+                                'make one with save_dataset(to_dataset(episodes), path)')
     try: table = pq.read_table(path)
     except Exception as e:
         if getattr(e, 'errno', None): raise                                    # the system's own: no permission, say
-        raise ValueError(f'{path}: damaged, not a parquet file ({" ".join(str(e).split())[:100]}); delete it, and what made it makes it again') from e
+        raise ValueError(f'{path}: damaged, not a parquet file ({" ".join(str(e).split())[:100]}); '
+                         'delete it, and what made it makes it again') from e
     if missing := [c for c in _features() if c not in table.column_names]:
-        raise ValueError(f'{path}: the columns {", ".join(missing)} are missing; it was not written by this version: make it again with to_dataset')
+        raise ValueError(f'{path}: the columns {", ".join(missing)} are missing; it was not written by this version: '
+                         'make it again with to_dataset')
     return Dataset(table.select(list(_features())).cast(_features().arrow_schema))

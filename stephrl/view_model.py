@@ -194,7 +194,8 @@ def summary(ep:Episode)->dict: # what the list of episodes shows
 _VALUES = 'logprob', 'value', 'q', 'advantage'
 
 def _call_view(c):
-    out = dict(role=visible(c.role), prompt=visible(c.prompt), completion=visible(c.completion), read=c.prompt_tokens, wrote=c.completion_tokens)
+    out = dict(role=visible(c.role), prompt=visible(c.prompt), completion=visible(c.completion),
+               read=c.prompt_tokens, wrote=c.completion_tokens)
     return out | {k: round(v, 4) for k in _VALUES if (v := getattr(c, k)) is not None}
 
 def step_view(ep:Episode, t:int, # step, 0-based

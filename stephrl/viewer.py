@@ -53,7 +53,8 @@ def snapshot(episodes:list[Episode],
     if len(episodes) > 1: out.append(f'<p><b>{len(episodes)} episodes</b></p>' + _list_table(episodes[:most]))
     if len(episodes) > most: out.append(f'<p>… and {len(episodes)-most} episodes more</p>')
     end = f'{OUTCOMES[outcome(ep)]}, score {ep.score:.0f}, {len(ep.steps)} steps, by {_e(ep.source)}'
-    out.append(f'<p><b>{_e(ep.task)}, variation {_e(ep.variation)}</b>: {end} ({_e(ep.env)} {_e(ep.version)}{", "*bool(ep.split)}{_e(ep.split)})</p>')
+    out.append(f'<p><b>{_e(ep.task)}, variation {_e(ep.variation)}</b>: {end} '
+               f'({_e(ep.env)} {_e(ep.version)}{", "*bool(ep.split)}{_e(ep.split)})</p>')
     out.append(f'<p>Task: {_e(ep.description, 600)}</p>' + (f'<p>Crashed: {_e(ep.error, 600)}</p>' if ep.error else ''))
     out.append(_steps_table(ep, most, count_tokens))
     if len(ep.steps) > most: out.append(f'<p>… and {len(ep.steps)-most} steps more</p>')

@@ -116,7 +116,8 @@ def _close_all(workers, host):
 # %% ../nbs/02_workers.ipynb #c015
 @patch
 def _ask(self:EnvPool, method, calls): # {slot: arguments} -> {slot: result or exception}
-    if bad := [i for i in calls if i not in range(self.slots)]: raise ValueError(f'the pool has the slots 0 to {self.slots-1}, not {bad[0]!r}')
+    if bad := [i for i in calls if i not in range(self.slots)]:
+        raise ValueError(f'the pool has the slots 0 to {self.slots-1}, not {bad[0]!r}')
     if self.host: return self.host.do(method, calls)
     if not self.workers: raise EnvError('this pool is closed; make a new one')
     self.number += 1

@@ -14,7 +14,6 @@ RULES = [  # (pattern, replacement): said longer than need be
     (r' in inventory\b', ''), (r'(cup containing \w+ paint) in [a-z ]+?(?= in | into |$)', r'\1'),
     (r'\b(baby|egg) \1\b', r'\1'), (r'\begg ([a-z ]+?) egg\b', r'\1 egg'),
     (r'\b(cathode|anode) in ([a-z ]+)$', r'\2 \1'), (r' in self watering flower pot \d+$', '')]
-
 def _names(seen): # what stands after an article: 'a dove egg', 'an axe'
     return re.findall(r'\b(?:a|an|the) ([a-z][a-z -]*[a-z])', seen.lower())
 def _called(words, names): # the one name in sight that has the same words, or the same and its stage of life

@@ -21,23 +21,23 @@ class Rows:
     "How much is learnt from beside the demonstrations as they are. Everything random depends on `seed` and on the episode."
     env: str = 'scienceworld'
     seed: int = 0                        # of a run also that of weights, batches, collection
-    settle: bool = False                 # are choices between things as good as each other made the same in all demonstrations and copies, see `stephrl.rename.settled`?
+    settle: bool = False                 # do all copies choose alike between things that are as good as each other? See `stephrl.rename.settled`
     at_least: int = 0 # families with fewer demonstrations are filled up with copies under other names (colours, letters, things)
     high_copies: int = 0                 # renamed copies of the high-level rows alone: there is one for every five of the others
     drills: int = 0                      # copies of every demonstration under random names, for learning to copy
-    readings: int = 0                    # copies of rows under other names (high level) or with things in other places (all three), see `stephrl.rename.copying` and `rearranged`
+    readings: int = 0                    # copies of rows under other names (high level) or with things elsewhere (all): `rename.copying`, `rearranged`
     invented: float = 0.                 # how often a word in a random name is one that nobody has heard, see `stephrl.rename.coined`
-    vocabulary: bool = False             # may random names have any word that the backbone's tokenizer holds? One that is never said is never learnt to be said, however plainly it can be read
+    vocabulary: bool = False             # random names are any words of the backbone's tokenizer: what is never said is never learnt to be said
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0 # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     numbers: int = 0                     # notes per reading, had it and the limit been others, see `stephrl.rename.other_numbers`
     outcomes: int = 0 # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
-    recast: float = 0.                   # share of the rows that get free names of their own (low level, progress) and things in other places (all three), see `stephrl.rename.recast` and `rearranged`
+    recast: float = 0.                   # share of the rows with names of their own (low level, progress) and things elsewhere: `rename.recast`
     scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
-    searches: int = 0                    # things that are looked for through the whole house, per family; for the low level and the notes, see `stephrl.scienceworld_search`
+    searches: int = 0                    # things looked for through the whole house, per family (low level, notes): `stephrl.scienceworld_search`
     errands: int = 0                     # things that are found and heated, per family that is about such; for all three
-    exercises: int = 0                   # questions to the notes per reading, lamp and thing that is mixed, with little else to read, see `stephrl.scienceworld_rules.ScienceWorldRules.exercises`
-    sightings: int = 0                   # per step of a search, something that might have been looked for, asked where it is in sight and where it is not; for the low level, see `ScienceWorldRules.sightings`
+    exercises: int = 0                   # questions to the notes per reading, lamp and mixture: `ScienceWorldRules.exercises`
+    sightings: int = 0                   # per step of a search, something else asked for, in sight and not (low level): `ScienceWorldRules.sightings`
     detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
 
 def to_rows(episodes:list[Episode] # annotated

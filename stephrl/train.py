@@ -57,23 +57,23 @@ class Config(Rows):
     workers: int = 2                     # processes for simulators
     demos_per_task: int|None = None      # train variations per family; None: all
     missteps: float = 0. # how often, per action, the expert first says something that is refused, see `stephrl.demos.play_expert`
-    leave_out: str|None = None           # a panel of train variations (name or path) from which nothing is learnt: to choose settings on, see `stephrl.gold`
+    leave_out: str|None = None           # a panel of train variations, name or path, from which nothing is learnt: to choose settings on
     holdout: int = 2                     # of the others, kept out of training: how well is the expert imitated on these?
     env_options: dict = field(default_factory=dict) # of the environment when the expert plays, such as {'plain_expert': True}
     shares: dict|None = None             # role -> share of the tokens in cloning, see `stephrl.bc.deal`; None: rows as they come
     evenness: float = 1.                 # with shares: 1 gives all families the same number of tokens, 0 what their rows take
     variety: float = 0. # with shares: 1 gives all verbs of a family and role the same number of tokens, 0 what their rows take
     focus: float = 0. # with shares: the part of the tokens that is dealt later, to what is still wrong then, see `stephrl.bc.Heard`
-    backbone: str = 'mini'               # a small model made by the run (smoke, mini, tiny, small, ...), 'pretrain:NAME' for one that the run pretrains first, or a causal LM: the 'reader' of the package, a path, a hub name
+    backbone: str = 'mini'               # made by the run (smoke, mini, tiny, small), 'pretrain:NAME', or a causal LM: 'reader2', a path, a hub name
     lora: dict|None = None               # adapter for a loaded backbone, such as {'r': 16}; None: all weights
     clone: TrainConfig = field(default_factory=TrainConfig)
     collect: int = 60                    # episodes that the clone plays on train variations
     temperature: float = .7              # of these
     relabel: bool = False # are their notes corrected by the annotator before they are learnt from (as DAgger asks its expert)?
     rl: IQLConfig = field(default_factory=IQLConfig)
-    rounds: int = 0                      # of online RL after that, each on `collect` more episodes of the agent as it has become; more can be added to a finished run
+    rounds: int = 0                      # of online RL after that, each on `collect` more episodes; a finished run can be given more
     step_limit: int = 50                 # actions an agent gets
-    careful: bool = False                # does the agent leave dead ends, and believe no subtask done by an action that was refused? See `stephrl.agents.StepHRL`
+    careful: bool = False                # does it leave dead ends, and believe no subtask done by a refused action? See `stephrl.agents.StepHRL`
     decoding: str = 'free'               # in evaluation; 'valid': actions are picked from the environment's list
     parallel: int = 32                   # episodes at once
     eval_limit: int|None = None          # only so many episodes of each family, under the limit of actions above: quick, and no measurement

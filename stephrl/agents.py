@@ -124,7 +124,8 @@ class DeadEnds:
     "What was written to the prompts of one subtask, and was refused or led straight back to them."
     def __init__(self): self.prompt, self.text, self.refused, self.known = None, '', False, {}
     def at(self, prompt:str)->tuple[str, ...]:
-        "Completions that are not to be written to this prompt, the next one of the subtask: an action with either flag, or what could not be read."
+        """Completions that are not to be written to this prompt, the next one of the subtask:
+        an action with either flag, or what could not be read."""
         if self.refused or prompt == self.prompt:
             action = low_action(self.text)
             self.known[self.prompt] = self.known.get(self.prompt, ()) + (tuple(low_choices([action])) if action else (self.text,))

@@ -248,7 +248,8 @@ _found = {} # folder of a split -> `Found`
 
 @patch
 def found(self:ALFWorld, split:str)->Found: # it may hold nothing
-    "What lies in the folder of a published split. Warns once about files that are skipped and about old ones; raises `EnvError` where there is no such split."
+    """What lies in the folder of a published split. Warns once about files that are skipped and about old ones;
+    raises `EnvError` where there is no such split."""
     folder = split_folder(self.data, split) if self.data else None
     if folder is None:
         where = f'{self.data} has no folder json_2.1.1/{split}' if self.data else 'ALFWORLD_DATA is not set'

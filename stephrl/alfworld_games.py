@@ -305,7 +305,8 @@ def write_game(folder:Path, recipe:Recipe, id:str)->Path:
 def write_games(out:str|Path, # the folder for ALFWORLD_DATA
                 n:int=600, seed:int=0, split:str='train', kinds=TYPES, progress:bool=True # show a bar
                )->list[Path]: # files
-    "Make n games, the types in turn. Raises `ValueError` for unknown types, numbers below 1, and a folder with games that were not made here."
+    """Make n games, the types in turn. Raises `ValueError` for unknown types, numbers below 1, and a folder with games
+    that were not made here."""
     from tqdm.auto import tqdm
     for k in kinds:
         if k not in TYPES: raise ValueError(f'ALFWorld has no task {k!r}.{nearest(k, TYPES)}')

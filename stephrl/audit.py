@@ -15,7 +15,8 @@ from .prompts import about_tokens, unfolded
 
 # %% ../nbs/07e_audit.ipynb #c005
 def conflict(pairs)->dict: # pairs of (what is read, what is written)
-    "`mass`: the share of repeated readings whose answer the most frequent answer would miss; `repeated`: how many readings occur more than once."
+    """`mass`: the share of repeated readings whose answer the most frequent answer would miss; `repeated`:
+    how many readings occur more than once."""
     groups = defaultdict(Counter)
     for read, write in pairs: groups[read][write] += 1
     twice = [c for c in groups.values() if sum(c.values()) > 1]
@@ -71,7 +72,8 @@ def predicates(episodes:list[Episode], # annotated
                annotator:Annotator,
                kind:Callable=lambda name: name # groups the names, by form for instance
               )->list[dict]: # one row per kind, the most frequent first
-    "How often the completion predicates agree with the cuts: `holds` at the cut, `early` one step before; None where there is no predicate."
+    """How often the completion predicates agree with the cuts: `holds` at the cut, `early` one step before;
+    None where there is no predicate."""
     rows = defaultdict(list)
     for ep in episodes:
         for g in ep.subtasks:

@@ -115,7 +115,8 @@ def read_anew(self:Rows, episodes:list[Episode], more:tuple=())->list[dict]: # r
 # %% ../nbs/08b_augment.ipynb #c014
 @patch
 def other_notes(self:Rows, episodes:list[Episode], ask, times:int)->list[dict]: # rows
-    "Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives. What came next is not what would have come: they are `imagined`."
+    """Progress rows of the same steps, with the prompts and targets that `ask(episode, annotator, seed)` gives.
+    What came next is not what would have come: they are `imagined`."""
     annotator, out = get_annotator(self.env), []
     for i in range(times):
         for e in episodes:
@@ -148,7 +149,8 @@ def exercised(self:Rows, episodes:list[Episode])->list[dict]: # rows
 
 @patch
 def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
-    "Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`): the low level's subtask is done, and paid. And steps at which they are not in sight."
+    """Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`):
+    the low level's subtask is done, and paid. And steps at which they are not in sight."""
     annotator, out = get_annotator(self.env), []
     found = dict(reward=1., n=1, next_prompt='', terminated=True, truncated=False)
     for i in range(self.sightings):
@@ -183,7 +185,8 @@ def by_detours(self:Rows, episodes:list[Episode])->list[dict]: # rows
 def recasted(self:Rows, rows:list[dict],
              played:bool=False # are they of an agent's own plays, where nothing may change places that has been seen to stand somewhere?
             )->list[dict]:
-    "The rows, a share of the low level's and the progress policy's under free names of their own, and with things in other places: as right as before, and worth as much."
+    """The rows, a share of the low level's and the progress policy's under free names of their own, and with things in
+    other places: as right as before, and worth as much."""
     draw = random.Random(self.seed)
     def other(r):
         # all, for what is left stands in one place in the plays, and could be learnt by that

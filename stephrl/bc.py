@@ -50,7 +50,8 @@ def deal(task:list[str], role:list[str], # (N,) of each row
          variety:float=0., # within a task and role; 1: all verbs alike; 0: as long as their rows are
          gain:dict|None=None # (task, role, verb) -> factor; of all that, how much more is this kind to be heard?
         )->list[int]: # row numbers; together about `tokens` tokens
-    "Rows for one pass in which tasks, roles and verbs are heard as wanted. Raises ValueError for a role without a share, and for an evenness or variety outside of 0 to 1."
+    """Rows for one pass in which tasks, roles and verbs are heard as wanted.
+    Raises ValueError for a role without a share, and for an evenness or variety outside of 0 to 1."""
     for name, x in dict(evenness=evenness, variety=variety).items():
         if not 0 <= x <= 1: raise ValueError(f'{name}: expected 0 to 1, found {x}')
     if missing := set(role) - set(shares): raise ValueError(f'shares: no share for the role {sorted(missing)[0]!r}; found {sorted(shares)}')
@@ -110,7 +111,8 @@ def clone(policy:Policy, # trained in place
           focus:float=0., # with shares: so much of the budget is dealt later, to what is still wrong then
           **kwargs # on_eval, eval_every, keep_best, on_log, log_every, save_seconds: see `Trainer`
          )->list[dict]: # records of the log
-    "Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights. Raises ValueError for an empty table, no budget, and an impossible focus."
+    """Behavioural cloning of all roles at once. An interrupted run, called again, ends with the same weights.
+    Raises ValueError for an empty table, no budget, and an impossible focus."""
     if not 0 <= focus < 1 or (focus and shares is None):
         raise ValueError(f'focus: expected 0 or more and below 1, and shares beside it; found {focus}')
     if shares is not None and config.max_tokens is None: raise ValueError('shares: needs a budget in tokens (TrainConfig.max_tokens)')

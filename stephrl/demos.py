@@ -72,7 +72,8 @@ def demonstrate(env:TextEnv, task:str, variation, split:str='train', seed:int=0,
 def demo_jobs(env:TextEnv, tasks=None, # names; None: all
               split:str='train', limit:int|None=None # variations per task
              )->list[tuple]: # (task, variation)
-    "The plays to demonstrate, in order; a limit takes variations from all over the split. Raises `ValueError` for unknown tasks, splits, limits."
+    """The plays to demonstrate, in order; a limit takes variations from all over the split.
+    Raises `ValueError` for unknown tasks, splits, limits."""
     tasks = [tasks] if isinstance(tasks, str) else list(env.tasks() if tasks is None else tasks)
     if limit is not None and limit < 1: raise ValueError(f'limit: expected at least 1, found {limit}')
     for t in tasks:
@@ -161,7 +162,8 @@ def collect_demos(env_name:str='scienceworld', tasks=None, # names; None: all
                   progress:bool=True, # show a bar
                   **kwargs # of the environment: simplification, ...
                  )->list[Episode]: # verified, in order of `tasks` and of the environment's variations
-    "Demonstrations that reached the goal; those that failed `tries` times are warned about and left out. Raises `ValueError` for bad arguments, `DemoError` for a file of another kind."
+    """Demonstrations that reached the goal; those that failed `tries` times are warned about and left out.
+    Raises `ValueError` for bad arguments, `DemoError` for a file of another kind."""
     kwargs = dict(kwargs, step_limit=step_limit)
     with _closing(make_env(env_name, **kwargs)) as env: jobs, expert = demo_jobs(env, tasks, split, limit), expert_name(env)
     done = _stored(out, env_class(env_name), kwargs, expert, missteps)

@@ -123,7 +123,8 @@ def env_class(name:str # registered name
 
 def check_installed(name:str # registered name
                    ):
-    "Raises `EnvError` with the remedy where an environment's class says (`check_installed`) that something it needs is missing: asked before long work, not in it."
+    """Raises `EnvError` with the remedy where an environment's class says (`check_installed`)
+    that something it needs is missing: asked before long work, not in it."""
     getattr(env_class(name), 'check_installed', lambda: None)()
 
 def make_env(name:str, # registered name

@@ -246,7 +246,8 @@ def read_episodes(path:str|Path, # a JSONL file
 
 @contextmanager
 def replacing(path:Path):
-    "A place beside a file to write its new version to. It replaces the file when all went well, and is removed otherwise: whoever reads the file finds the old version or the new one."
+    """A place beside a file to write its new version to. It replaces the file when all went well, and is removed otherwise:
+    whoever reads the file finds the old version or the new one."""
     temp = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         yield temp

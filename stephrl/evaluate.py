@@ -165,7 +165,8 @@ def evaluate(agent:Agent, # who
              any_version:bool=False, # also with a panel made for another version of the simulator
              strict:bool=False, # raise `CrashedEpisodes` after everything is stored
              progress:bool=True)->dict:
-    "Play a panel and sum it up. Raises `EvaluationError` for an agent trained on the panel, `EnvError` for another version's panel, `ValueError` for unknown names."
+    """Play a panel and sum it up. Raises `EvaluationError` for an agent trained on the panel, `EnvError` for another
+    version's panel, `ValueError` for unknown names."""
     suite = suite.select(limit, tasks) if isinstance(suite, Suite) else load_suite(suite, limit, tasks)
     about = describe_env(suite.env, suite.step_limit, suite.simplification)
     suite.check_version(about, any_version)

@@ -63,7 +63,8 @@ class Gardener:
 LOOK = re.compile(r'(?:examine|use thermometer(?: in inventory)? on) (.+)')
 
 def spaced(looks:list[str])->list[str]:
-    "A stretch of looks at one thing: two of them, ten moments, the two that would have been next by then, and so on; the last ones stay the last. It takes no less time than before."
+    """A stretch of looks at one thing: two of them, ten moments, the two that would have been next by then, and so on;
+    the last ones stay the last. It takes no less time than before."""
     out, t, tail = looks[:2], 2, 2 + len(looks) % 2
     while t < len(looks):
         t += 10

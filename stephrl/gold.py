@@ -124,7 +124,8 @@ class Scores(dict):
 def measure_panel(suite:Suite, out:Path, # its file; what has been measured lies beside it until the panel is complete
                   workers:int=2, keep=() # measured panels whose scores may be taken over
                   )->Suite:
-    "Measure the ceiling of a panel and write it to its file. Interrupted, it goes on where it was. Raises `OSError` before the first episode where nothing can be written."
+    """Measure the ceiling of a panel and write it to its file. Interrupted, it goes on where it was.
+    Raises `OSError` before the first episode where nothing can be written."""
     scores = Scores(out.parent/'gold.partial.jsonl', suite)
     save_suite(suite, out)
     measured = measure_gold(suite, workers, scores.take_over(keep))
@@ -134,7 +135,8 @@ def measure_panel(suite:Suite, out:Path, # its file; what has been measured lies
 
 # %% ../nbs/06a_gold.ipynb #c017
 def main(argv=None):
-    "Make panels (no names; those that come out as they were keep their scores) or measure the ceilings of those named ('all' for all). Interrupted, the same command goes on where it was."
+    """Make panels (no names; those that come out as they were keep their scores)
+    or measure the ceilings of those named ('all' for all). Interrupted, the same command goes on where it was."""
     p = argparse.ArgumentParser(prog='python -m stephrl.gold', description=main.__doc__)
     p.add_argument('names', nargs='*', help='panels, or all; none: make the panel files anew')
     p.add_argument('--workers', type=int, default=2)

@@ -86,7 +86,8 @@ def block(layer, i, x, cos, sin, visible, at=None, memory=None, here=None): # (B
 
 # %% ../nbs/09c_lean.ipynb #c020
 def is_lean(body)->bool: # can `read` do it?
-    "A Llama or an LFM2 on the CPU. (On a GPU the arithmetic saved is not what takes the time, and FSDP wants to see every layer called as a whole.)"
+    """A Llama or an LFM2 on the CPU. (On a GPU the arithmetic saved is not what takes the time, and FSDP wants to see
+    every layer called as a whole.)"""
     return type(body) in (LlamaModel, Lfm2Model) and body.embed_tokens.weight.device.type == 'cpu' and not body.gradient_checkpointing
 
 def read(body, # the model without its head

@@ -39,7 +39,8 @@ def run_notebook(path:str|Path, # the notebook; it is not changed
                  variables:dict|None=None, # environment variables for its kernel
                  timeout:int|None=None # seconds a cell may take; None: as long as it wants
                 )->Path: # `out`
-    "Execute a notebook in a kernel of its own, in its own folder, showing its output. Raises `NotebookError` with the failing cell's error."
+    """Execute a notebook in a kernel of its own, in its own folder, showing its output.
+    Raises `NotebookError` with the failing cell's error."""
     path, out = Path(path), Path(out)
     if not path.exists(): raise NotebookError(f'{path}: there is no such notebook')
     if out.exists() and out.samefile(path):

@@ -55,7 +55,8 @@ def _column(table, name): return list(table[name]) if hasattr(table, 'column_nam
 
 def role_data(table # transitions: role, kind, reward, rewards, n, terminated, next_prompt
              )->dict[str, RoleData]:
-    "Rewards and ends by role, of all rows whose worth is known (of kind `imagined` it is not). Raises ValueError for a row that neither ends nor says what comes next."
+    """Rewards and ends by role, of all rows whose worth is known (of kind `imagined` it is not).
+    Raises ValueError for a row that neither ends nor says what comes next."""
     names = ('role', 'reward', 'rewards', 'n', 'terminated', 'next_prompt')
     role, reward, rewards, n, terminated, following = (_column(table, c) for c in names)
     happened = [k != 'imagined' for k in _column(table, 'kind')]
@@ -75,7 +76,8 @@ def role_data(table # transitions: role, kind, reward, rewards, n, terminated, n
 def mix_rows(table, length:np.ndarray, # (N,) tokens of each row
              max_tokens:int|None, seed:int=0
             )->list[int]: # row numbers, ascending
-    "Rows of randomly drawn episodes up to `max_tokens`, demonstrations and rollouts and all families with as equal shares as there is data; all rows for None."
+    """Rows of randomly drawn episodes up to `max_tokens`, demonstrations and rollouts and all families with as equal
+    shares as there is data; all rows for None."""
     if max_tokens is None or sum(length) <= max_tokens: return list(range(len(length)))
     rows, left, used, out = {}, {}, {}, []
     for i, (source, task, episode) in enumerate(zip(*(_column(table, c) for c in ('source', 'task', 'episode')))):
@@ -138,7 +140,8 @@ def train_critics(critics:CriticSet, # trained in place
 # %% ../nbs/11b_offline.ipynb #c025
 def row_weights(critics:CriticSet, f:Features, data:dict, config:IQLConfig
                )->tuple[torch.Tensor, dict]: # (N,) weights in the table's order; statistics by role
-    "Advantage weights of the whole table with V and Q means, advantage quantiles, effective sample size and the share of clipped weights. What is only imagined is cloned as before, with weight 1."
+    """Advantage weights of the whole table with V and Q means, advantage quantiles, effective sample size and the share
+    of clipped weights. What is only imagined is cloned as before, with weight 1."""
     weight, stats = torch.ones(len(f.at)), {}
     for role, d in data.items():
         v, q, A = critics.advantage(role, f.prompt[f.at[d.row]], f.target[d.row])
@@ -171,7 +174,8 @@ class Distance:
 
     @torch.no_grad()
     def next_tokens(self, batch:int=16):
-        "Log-probabilities (B, T, vocabulary) of the next token along the utterances of the probe, batch by batch; the same everywhere behind an utterance's end."
+        """Log-probabilities (B, T, vocabulary) of the next token along the utterances of the probe, batch by batch;
+        the same everywhere behind an utterance's end."""
         for k in range(0, len(self.probe), batch):
             yield self.policy.pairs(self.policy.rows([self.data.pairs[i] for i in self.probe[k:k+batch]]),
                                     logits=True).logits.log_softmax(-1).cpu()

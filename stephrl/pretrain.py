@@ -179,7 +179,8 @@ def _readings(degrees):
     return 'Answer: ' + ', '.join(f'the {w} measures a temperature of {n} degrees celsius' for w, n in degrees.items()) + '.\n'
 
 def measurement(words:list[str], draw:random.Random)->str:
-    "Things with temperatures, then a line for each question: a thing and a limit, what was measured, and on which side of the limit that is."
+    """Things with temperatures, then a line for each question:
+    a thing and a limit, what was measured, and on which side of the limit that is."""
     number = lambda: draw.choice((draw.randint(0, 9), draw.randint(-99, 99), draw.randint(-200, 500), draw.randint(-200, 500)))
     degrees, out = {w: number() for w in draw.sample(words, draw.randint(1, min(7, len(words))))}, []
     for w in draw.choices(list(degrees), k=draw.randint(3, 7)):
@@ -193,7 +194,8 @@ PROMISES = ('{w} above {l}.0 degrees, above: {a}, below: {b}',
             'if the {w} is above {l}.0 degrees {a}, below {l}.0 degrees {b}')
 
 def judgement(words:list[str], draw:random.Random)->str:
-    "Things with temperatures, then a line for each question: a thing, a limit and what follows above and below it; what was measured, on which side that is, and what follows."
+    """Things with temperatures, then a line for each question: a thing, a limit and what follows above and below it;
+    what was measured, on which side that is, and what follows."""
     number = lambda: draw.choice((draw.randint(0, 9), draw.randint(-99, 99), draw.randint(-99, 99), draw.randint(-200, 500)))
     degrees, out = {w: number() for w in draw.sample(words, min(len(words), draw.randint(1, 4)))}, []
     for w in draw.choices(list(degrees), k=draw.randint(3, 6)):
@@ -242,7 +244,8 @@ def drill_lookups(policy:Policy, config:TrainConfig, out=None, seed:int=0, on_lo
 
 # %% ../nbs/14a_pretrain.ipynb #c025
 def pretrain(config:Pretraining, out, on_log=None)->Policy:
-    "A backbone: out/backbone, and in it pretrain.json that says what it has read and how well it continues what it has not. Raises ValueError for impossible settings."
+    """A backbone: out/backbone, and in it pretrain.json that says what it has read and how well it continues what it has not.
+    Raises ValueError for impossible settings."""
     check_limits(config)
     check_drills(config.drills)
     out = Path(out)
@@ -279,7 +282,8 @@ READ = 'pretrain.json' # in the backbone's folder
 def has_read(folder:str|Path, # of a backbone
              env:str # as in `Episode.env`
             )->set: # of (task, variation)
-    "What a backbone has read of an environment's variations, and what an agent had learnt from whose policy it is; nothing for a model from elsewhere. Raises ValueError for a damaged file."
+    """What a backbone has read of an environment's variations, and what an agent had learnt from whose policy it is;
+    nothing for a model from elsewhere. Raises ValueError for a damaged file."""
     folder = Path(folder)
     file, card, meta = folder/READ, folder.absolute().parent/'agent.json', folder/'stephrl.json'
     try: known = {(task, variation) for e, task, variation in json.loads(file.read_text())['read'] if e == env} if file.exists() else set()

@@ -290,7 +290,8 @@ def copying(row:dict, # a transition
 def rearranged(row:dict, # a transition
                seed:int=0
               )->dict|None: # None where nothing can change places
-    "The row with the names of movable classes permuted in the room's text alone; where nothing is left to add, in the subtask and the note of who acts instead."
+    """The row with the names of movable classes permuted in the room's text alone;
+    where nothing is left to add, in the subtask and the note of who acts instead."""
     head, room, rest = row['prompt'].partition('\nRoom: ')
     seen, tail = re.match(r'((?:.|\n)*?)(\nCarried: (?:.|\n)*|\Z)', rest).groups()
     draw, before = random.Random(f'rearranged/{row["id"]}/{row["episode"]}/{seed}'), head + seen
@@ -370,7 +371,8 @@ def other_moments(ep:Episode, # annotated; it is not changed
                   seed:int=0,
                   often:float=.5 # how often each of the three is changed
                  )->list[tuple[int, str, str]]: # (step, prompt, target) of the progress policy
-    "Notes of the same actions, had the note before, what was carried, or a number in the answer that the action does not name been others; nothing for a step where none of them was changed."
+    """Notes of the same actions, had the note before, what was carried, or a number in the answer that the action does
+    not name been others; nothing for a step where none of them was changed."""
     draw, out = random.Random(f'moment/{ep.id}/{ep.meta.get("renamed")}/{seed}'), []
     carried = sorted({s.observation.inventory for s in ep.steps})
     for t, s in enumerate(ep.steps):

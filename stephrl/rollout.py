@@ -202,7 +202,8 @@ def stored(out:str|Path|None, # JSONL file, or None
 # %% ../nbs/13_rollout.ipynb #c028
 def describe_env(name:str, # registered
                  step_limit:int=50, simplification:str='')->SimpleNamespace: # name, version, step_limit, simplification
-    "What episodes record of their environment. Raises `ValueError` for unknown names, with the nearest valid ones; `EnvError` where the environment is not installed, as far as its class can tell (`check_installed`)."
+    """What episodes record of their environment. Raises `ValueError` for unknown names, with the nearest valid ones;
+    `EnvError` where the environment is not installed, as far as its class can tell (`check_installed`)."""
     check_installed(name)
     cls = env_class(name)
     return SimpleNamespace(name=cls.name, version=cls.version, step_limit=step_limit, simplification=simplification)
@@ -231,7 +232,8 @@ def rollout(agent:Agent, # who plays
             env_options:dict|None=None, # more for the environment's class
             progress:bool=True # show a bar
            )->list[Episode]: # in the order of `episodes`
-    "Play many episodes at once; crashes are kept in `Episode.error`. Raises `ValueError` (arguments), `RolloutError` (a file made otherwise)."
+    """Play many episodes at once; crashes are kept in `Episode.error`.
+    Raises `ValueError` (arguments), `RolloutError` (a file made otherwise)."""
     if decoding not in DECODINGS: raise ValueError(f'decoding: expected one of {", ".join(DECODINGS)}, found {decoding!r}')
     if not 0 <= temperature < float('inf') or n_parallel < 1 or workers < 0 or seed < 0:
         raise ValueError('expected temperature >= 0, n_parallel >= 1, workers >= 0, seed >= 0, '

@@ -398,7 +398,9 @@ def plain_gold_path(self:ScienceWorld, task:str, variation:int)->list[str]:
 
 @patch
 def expert_path(self:ScienceWorld, task:str, variation:int)->list[str]:
-    "A gold path in the words of this environment's expert; with straight walks, and with pots that are not watched all the time, only where it reaches 100 so, too. Same errors."
+    """A gold path in the words of this environment's expert;
+    with straight walks, and with pots that are not watched all the time, only where it reaches 100 so, too. Same
+    errors."""
     path, call, spare = ((self.plain_gold_path if self.plain_expert else self.gold_path)(task, variation),
                          self.jvm.call, self.jvm.spare)
     again = lambda: self.jvm.build(spare, task, variation, self.simplification, keep_table=True)

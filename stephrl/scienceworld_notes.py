@@ -95,7 +95,8 @@ def _clip(text, words): return ' '.join(text.split()[:words])
 def compared(number:str, # a reading
              slots:dict # the words of the subtask's name
             )->str:
-    "The reading, with the comparison that its subtask asks for, 'above 50.0? -13, below', and with what follows from it, 'above 50.0? -13, below: blue box'."
+    """The reading, with the comparison that its subtask asks for, 'above 50.0?
+    -13, below', and with what follows from it, 'above 50.0? -13, below: blue box'."""
     try: limit = float(slots.get('limit', ''))
     except ValueError: return number
     side = 'above' if float(number) > limit else 'below'
@@ -103,7 +104,8 @@ def compared(number:str, # a reading
     return f'{said}: {_clip(slots[side], 4)}' if side in slots else said
 
 def in_view(slots:dict, obs:Observation)->str:
-    "What the room shows of the subtask's lamp or pot, and what follows from a lamp, 'the red light bulb is on: blue box'; '' when they are not seen."
+    """What the room shows of the subtask's lamp or pot, and what follows from a lamp, 'the red light bulb is on: blue box';
+    '' when they are not seen."""
     lamp, pot = slots.get('lamp', ''), slots.get('pot', '')
     if state := state_of(obs, lamp): return f'the {lamp} is {state}' + (f': {_clip(slots[state], 4)}' if state in slots else '')
     return f'the {pot} holds {content_of(obs, pot)}' if {'change', 'limit'} & set(slots) and content_of(obs, pot) else ''
@@ -137,7 +139,8 @@ def _into(place): # memory item: what was moved or poured into a place of the su
     return item
 
 def _added(slots, action, obs):
-    "Of the things to be mixed, those that the bowl is seen to hold, if it is the only one of its name; and what was just moved or poured into it."
+    """Of the things to be mixed, those that the bowl is seen to hold, if it is the only one of its name;
+    and what was just moved or poured into it."""
     bowls = re.findall(rf'(?<![\w-]){re.escape(slots["bowl"])} \(containing ([^()]{{1,200}})\)',
                        obs.look[:6000] + obs.inventory[:2000]) if slots.get('bowl') else []
     inside = {re.sub('^(a substance called|an?|some) ', '', x.strip()) for x in bowls[0].split(',')} if len(bowls) == 1 else set()
@@ -222,7 +225,8 @@ def note(slots:dict, # words of the subtask's name
 
 def sentence(slots:dict, happened:str, view:str, obs:Observation, tokens:int # at most so many
             )->str: # '' when there is nothing to say
-    "Where the agent is, with what, what happened and what is to be seen. What does not fit goes in this order: what happened, the place, the end of what is seen."
+    """Where the agent is, with what, what happened and what is to be seen. What does not fit goes in this order:
+    what happened, the place, the end of what is seen."""
     here, thing, texts = room_of(obs), slots.get('thing', ''), []
     place = [f'is in the {here}' if here != 'outside' else 'is outside'] if here else []
     for known, what in ((place, [happened, view]), (place, [view or happened]), ([], [view or happened])):

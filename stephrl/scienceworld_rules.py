@@ -222,7 +222,8 @@ SHOWN = re.compile(r'(?<=measures a temperature of )-?\d+')
 @patch
 def outcomes(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
              seed:int=0)->list[Episode]: # annotated; one or none
-    "The episode with another number on the thermometer, as often above the task's limit as below; `meta['outcome']` is the step of the reading."
+    """The episode with another number on the thermometer, as often above the task's limit as below;
+    `meta['outcome']` is the step of the reading."""
     steps = episode.steps
     slots = {t: form_of(episode.subtask_of(t).name)[1] for t in range(len(steps)) if SHOWN.search(episode.observation_after(t).text)}
     read = [t for t in slots if {'room', 'limit', 'above', 'below'} <= set(slots[t])]

@@ -180,7 +180,8 @@ def _fitting(key, hint, value): # the value, if it is of the kind `hint`
 # %% ../nbs/16_train.ipynb #c016
 @patch
 def check(self:Config)->Config: # itself
-    "Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite of another environment."
+    """Raises `ValueError` with the nearest valid names for an unknown environment, suite or decoding, and for a suite
+    of another environment."""
     check_limits(self)
     env_class(self.env), get_annotator(self.env)
     for name in ('outcomes', 'detours', 'exercises', 'sightings'):
@@ -523,7 +524,8 @@ def measured(self:Run)->dict[str, Path]: # name in the results -> the agent's fo
 # %% ../nbs/16_train.ipynb #c042
 @patch
 def results(self:Run)->dict:
-    "evaluation/cloning.json, evaluation/rl.json, with `rounds` evaluation/onlineN.json and, from them and all that was noted, results.json."
+    """evaluation/cloning.json, evaluation/rl.json, with `rounds` evaluation/onlineN.json and, from them and all that
+    was noted, results.json."""
     self.online()
     c, files = self.config, {n: self.path('evaluation', f'{f.name if n == "online" else n}.json') for n, f in self.measured().items()}
     with self.stage('evaluation', *files.values(), self.path('results.json')) as todo:

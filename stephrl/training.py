@@ -202,7 +202,8 @@ def restore_weights(model, weights:dict # what `trainable` gave
 def orthogonalised(m:torch.Tensor, # (..., rows, columns)
                    coefficients:tuple=(3.4445, -4.775, 2.0315), steps:int=5, eps:float=1e-7
                   )->torch.Tensor: # the same shape and dtype
-    "The matrices with all singular values near 1 (.5 to 1.5, those that are not tiny), by the Newton-Schulz iteration of Muon (Jordan et al. 2024), in the dtype of `m`."
+    """The matrices with all singular values near 1 (.5 to 1.5, those that are not tiny), by the Newton-Schulz iteration
+    of Muon (Jordan et al. 2024), in the dtype of `m`."""
     if m.shape[-2] > m.shape[-1]: return orthogonalised(m.mT, coefficients, steps, eps).mT
     a, b, c = coefficients
     m = m/m.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
@@ -212,7 +213,8 @@ def orthogonalised(m:torch.Tensor, # (..., rows, columns)
     return m
 
 class FloatMuon(torch.optim.Muon):
-    "`torch.optim.Muon` with `adjust_lr_fn='match_rms_adamw'`, in float32; the state is the same, a training may go on where there is bfloat16."
+    """`torch.optim.Muon` with `adjust_lr_fn='match_rms_adamw'`, in float32;
+    the state is the same, a training may go on where there is bfloat16."""
     @torch.no_grad()
     def step(self, closure=None):
         loss = None if closure is None else torch.enable_grad()(closure)()

@@ -40,7 +40,8 @@ class Host:
 # %% ../nbs/02_workers.ipynb #c008
 @contextmanager
 def spared_main(*modules:str): # where things live that the new processes need
-    "Processes spawned in this block do not run the caller's script again, unless one of the modules is that script; so a script needs no `if __name__ == '__main__'`."
+    """Processes spawned in this block do not run the caller's script again, unless one of the modules is that script;
+    so a script needs no `if __name__ == '__main__'`."""
     main = sys.modules['__main__']
     hidden = {} if '__main__' in modules else {k: vars(main)[k] for k in ('__file__', '__spec__') if k in vars(main)}
     vars(main).update({k: None for k in hidden})

@@ -100,7 +100,7 @@ PRESETS['tiny'] = replace(
     env_options=dict(plain_expert=True, straight_expert=True, patient_expert=True),
     evenness=.6, invented=.3, vocabulary=True,
     searches=30, errands=60,                                                # walks through the house: notebook 07h
-    exercises=10, sightings=1,                                              # questions in which little else is to be read: 08b
+    exercises=10,                                                           # questions in which little else is to be read: 08b
     clone=TrainConfig(max_tokens=16_000_000, batch_tokens=2048, lr=2e-3, optimizer='muon'),
     collect=240,
     rl=IQLConfig(beta=20., max_tokens=4_000_000,                            # all that is collected, and as much of the expert's

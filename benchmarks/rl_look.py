@@ -37,8 +37,8 @@ def told_apart(good, bad):
 
 def drawn(table, policy, rl, seed):
     "Ids of the collected episodes that RL has learnt from, see `stephrl.offline.mix_rows`."
-    rows = mix_rows(table, encode_table(policy, table).length, rl['max_tokens'], seed)
-    return {table['episode'][i] for i in rows if table['source'][i] not in IMITATED}
+    rows = table.select(mix_rows(table, encode_table(policy, table).length, rl['max_tokens'], seed))
+    return {episode for episode, source in zip(rows['episode'], rows['source']) if source not in IMITATED}
 
 
 def calls(episodes, role):  # (episode, how far it had come, call)

@@ -85,13 +85,16 @@ def by_heart(out, agents, config, n=4, seed=7):
     return results
 
 
+def played_once(file, make, config, panel, decoding):
+    "The result in a file, and where there is none yet, of the agent that `make` gives, as far as the panel's families were learnt."
+    if file.exists(): return json.loads(file.read_text())
+    tasks = [t for t in config.tasks if any(e[0] == t for e in panel.episodes)]
+    return evaluate(make(), panel, decoding, out=file, tasks=tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
+
+
 def played(out, agents, config, panel, decoding):
-    "Results of the agents on a panel, as far as its families were learnt; those that are there already as they are."
-    results, tasks = {}, [t for t in config.tasks if any(e[0] == t for e in panel.episodes)]
-    for name, folder in agents.items():
-        file = played_file(out, panel.name, decoding, name)
-        results[name] = json.loads(file.read_text()) if file.exists() else evaluate(load_agent(folder), panel, decoding, out=file, tasks=tasks, n_parallel=config.parallel, annotator=get_annotator(config.env))
-    return results
+    "Results of the agents on a panel."
+    return {name: played_once(played_file(out, panel.name, decoding, name), lambda: load_agent(folder), config, panel, decoding) for name, folder in agents.items()}
 
 
 def beside_file(out, panel, which): return out/'played'/f'{panel.name}-free-{which}.json'
@@ -114,8 +117,7 @@ BESIDE = {'careless': careless, 'continued': continued}  # more agents, on the f
 
 def beside(out, config, panel, which):
     "Result of one of them."
-    file = beside_file(out, panel, which)
-    return json.loads(file.read_text()) if file.exists() else evaluate(BESIDE[which](out, config), panel, 'free', out=file, tasks=list(config.tasks), n_parallel=config.parallel, annotator=get_annotator(config.env))
+    return played_once(beside_file(out, panel, which), lambda: BESIDE[which](out, config), config, panel, 'free')
 
 
 def growth(out, suite, name, agent):
@@ -159,7 +161,8 @@ def main():
     first = load_suite(plan.panels[0])
     more = {n: beside(out, config, first, n) for n in BESIDE if config.careful and (not a.only or n in a.only.split(',') or beside_file(out, first, n).exists())}
     shown += more.values()
-    longer = paired_difference(rows[0][2]['cloning + RL'], more['continued']) if 'continued' in more and rows and rows[0][:2] == (first.name, 'free') else None
+    pairs = {(suite, decoding): pair for suite, decoding, pair in rows}
+    longer = paired_difference(pairs[first.name, 'free']['cloning + RL'], more['continued']) if 'continued' in more and (first.name, 'free') in pairs else None
     command = f'{plan.data}python benchmarks/tiny.py --preset {a.preset}'
     save_json(write, dict(
         command=command + (f' --clone {a.clone}' if a.clone else ''), clone_command=command, config=trained['config'], shipped=best, rule=RULE, only=a.only, remark=a.remark, **{n: trained[n] for n in ('cloning', 'collection', 'rl')}, prompt_growth=growth(out, plan.panels[0], best, agents[best]) if (plan.panels[0], 'free') in wanted else None,

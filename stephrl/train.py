@@ -474,7 +474,7 @@ def own_rows(self:Run, episodes:list[Episode])->list[dict]: # transitions
 def mixed(self:Run, own:list[dict]): # rows of the agent's own episodes -> a `datasets` table
     "What is learnt from after cloning: the expert's transitions, as they were cloned from, and the agent's own."
     with uninterrupted(): from datasets import concatenate_datasets
-    return concatenate_datasets([self.tables()[0], *([to_dataset(self.config.recasted(own, played=True))] if own else [])])
+    return concatenate_datasets([self.tables()[0], to_dataset(self.config.recasted(own, played=True))])
 
 @patch
 def reinforced(self:Run, on_log=None)->StepHRL:

@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['EVENTS', 'TAKEN', 'FORMS', 'DEEDS', 'THINGS', 'PLACES', 'place_of', 'shown_at', 'in_sight', 'sentence', 'tried',
-           'checked', 'Form', 'pattern', 'form_of', 'deed', 'full_name', 'ALFWorldRules', 'OneSearch']
+           'checked', 'Form', 'pattern', 'form_of', 'deed', 'full_name', 'ALFWorldRules']
 
 # %% ../nbs/07g_alfworld_rules.ipynb #c003
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from random import Random
-from fastcore.basics import patch
 from .alfworld import ranges, unranged
-from .annotate import annotate, capped
+from .annotate import capped
 from .episode import Episode, Observation, Step, Subtask
 from .pddl import NOTHING
 from .prompts import about_tokens
@@ -179,27 +177,3 @@ PLACES = tuple('armchair bathtubbasin bed cart coffeemachine coffeetable counter
                'stoveburner toaster toilet toiletpaperhanger towelholder tvstand'.split())
 
 register_names('alfworld', *(NameClass(names, r'\b({words})\b') for names in (THINGS, PLACES)), numbers=False)
-
-# %% ../nbs/07g_alfworld_rules.ipynb #c036
-@dataclass
-class OneSearch(ALFWorldRules):
-    "Annotates a search that is given its name."
-    name: str
-    def segment(self, episode:Episode)->list[Subtask]: return [Subtask(self.name, 0, len(episode.steps))]
-
-@patch
-def detours(self:ALFWorldRules, episode:Episode, # annotated; it is not changed
-            seed:int=0)->list[Episode]: # each is one search, annotated
-    "The searches of an episode, had one of the places on the way been the one not to look in."
-    draw, out = Random(f'detour/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
-    for g in episode.subtasks:
-        (form, slots), steps = form_of(g.name), episode.steps[g.start:g.end]
-        visits = [(t, m[1]) for t, s in enumerate(steps) if (m := re.fullmatch(r'(?:go to|examine) (\w+ \d+)', s.action))]
-        # find something and take it, with a place on the way
-        if form is not FORMS[1] or len(visits) < 3 or not all(s.valid for s in steps): continue
-        k = draw.randrange(1, len(visits) - 1)
-        (left, over), (on, _) = visits[k:k+2]
-        name = FORMS[0].template.format(thing=slots['thing'], place=visits[0][1], other=over)
-        kept = steps[:left] + [replace(steps[on], observation=steps[left].observation)] + steps[on+1:]
-        out.append(annotate(replace(episode, steps=kept, subtasks=[], final=episode.observation_after(g.end-1)), OneSearch(name)))
-    return out

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from .annotate import get_annotator
 from .episode import Episode
 from .rename import (copying, drill, name_pool, other_moments, other_numbers, other_wishes, rearranged, recast, rename,
-                            room_names, scenery, settled, teaches_copying)
+                            room_names, settled, teaches_copying)
 from .transitions import transitions
 
 # %% ../nbs/08b_augment.ipynb #c005
@@ -31,14 +31,10 @@ class Rows:
     wishes: int = 0                      # notes per step of a search, had something else been looked for, see `stephrl.rename.other_wishes`
     moments: int = 0 # notes per step, had other things been noted, carried or read before, see `stephrl.rename.other_moments`
     numbers: int = 0                     # notes per reading, had it and the limit been others, see `stephrl.rename.other_numbers`
-    outcomes: int = 0 # copies of every measurement that came out differently, see `stephrl.scienceworld_rules.ScienceWorldRules.outcomes`
     recast: float = 0.                   # share of the rows with names of their own (low level, progress) and things elsewhere: `rename.recast`
-    scenery: float = 0.                  # share of the rows in which the room is described otherwise, see `stephrl.rename.scenery`
     searches: int = 0                    # things looked for through the whole house, per family (low level, notes): `stephrl.scienceworld_search`
     errands: int = 0                     # things that are found and heated, per family that is about such; for all three
     exercises: int = 0                   # questions to the notes per reading, lamp and mixture: `ScienceWorldRules.exercises`
-    sightings: int = 0                   # per step of a search, something else asked for, in sight and not (low level): `ScienceWorldRules.sightings`
-    detours: int = 0                     # copies of every search that step over a place, see `stephrl.alfworld_rules.ALFWorldRules.detours`
 
 def to_rows(episodes:list[Episode] # annotated
            )->list[dict]:
@@ -63,8 +59,7 @@ def augmented(self:Rows, episodes:list[Episode], # annotated
              )->list[dict]: # rows
     "Transitions of the episodes and of their renamed copies, and rows of every other kind."
     every, more = episodes + self.renamed(episodes), unsaid(words, episodes) if self.vocabulary else ()
-    kinds = (self.wished, self.at_other_moments, self.with_other_numbers, self.exercised, self.come_out_differently,
-             self.by_detours, self.sighted)
+    kinds = (self.wished, self.at_other_moments, self.with_other_numbers, self.exercised)
     return (to_rows(every) + self.named_anew(episodes) + self.drilled(every, more) + self.read_anew(every, more) +
             [row for kind in kinds for row in kind(every)])
 
@@ -147,39 +142,6 @@ def exercised(self:Rows, episodes:list[Episode])->list[dict]: # rows
     def exercise(e, annotator, i): return annotator.exercises(e, i)
     return self.other_notes(episodes, exercise, self.exercises)
 
-@patch
-def sighted(self:Rows, episodes:list[Episode])->list[dict]: # rows
-    """Ends of searches for other things, where the annotator knows them (`ScienceWorldRules.sightings`):
-    the low level's subtask is done, and paid. And steps at which they are not in sight."""
-    annotator, out = get_annotator(self.env), []
-    found = dict(reward=1., n=1, next_prompt='', terminated=True, truncated=False)
-    for i in range(self.sightings):
-        for e in episodes:
-            row = {r['t']: r for r in transitions(e) if r['role'] == 'low'}
-            for t, p, target in annotator.sightings(e, i):
-                if t not in row: continue                                  # a misstep is no row
-                out.append(row[t] | dict(episode=f'{row[t]["episode"]}/sighting{i}', prompt=p) |
-                           (dict(found, target=target) if target else dict(kind='imagined')))
-    return out
-
-@patch
-def told(self:Rows, name:str, episodes:list[Episode])->list[tuple[int, Episode]]: # (number of the copy, what might have been)
-    "What an annotator can tell beyond what happened, by its method and the setting of one name."
-    annotator = get_annotator(self.env)
-    return [(i, o) for i in range(getattr(self, name)) for e in episodes for o in getattr(annotator, name)(e, i)]
-
-@patch
-def come_out_differently(self:Rows, episodes:list[Episode])->list[dict]: # rows
-    "The ends of measurements, had they come out differently, where the annotator can tell (`ScienceWorldRules.outcomes`)."
-    return [row | dict(episode=f'{row["episode"]}/outcome{i}') for i, o in self.told('outcomes', episodes) for row in transitions(o)
-            if row['t'] + (row['role'] == 'progress') > o.meta['outcome']]
-
-@patch
-def by_detours(self:Rows, episodes:list[Episode])->list[dict]: # rows
-    "Rows of the same searches, had they been told to step over a place, where the annotator can tell (`ALFWorldRules.detours`)."
-    return [row | dict(episode=f'{row["episode"]}/detour{i}') for i, d in self.told('detours', episodes)
-            for row in transitions(d) if row['role'] != 'high']
-
 # %% ../nbs/08b_augment.ipynb #c023
 @patch
 def recasted(self:Rows, rows:list[dict],
@@ -193,9 +155,3 @@ def recasted(self:Rows, rows:list[dict],
         moved = not played and rearranged(r, self.seed) or r
         return moved if r['role'] == 'high' else recast(moved, self.seed)
     return [other(r) if draw.random() < self.recast else r for r in rows]
-
-@patch
-def elsewhere(self:Rows, rows): # a table -> the table, or a list of its rows
-    "The rows, a share of them in another scenery; RL, which values what was really seen, learns without."
-    draw = random.Random(self.seed)
-    return [scenery(r, self.seed) if draw.random() < self.scenery else r for r in rows] if self.scenery else rows

@@ -100,8 +100,7 @@ def erased(prompt:str)->str:
 def notes_erased(run:Run, folder:Path):
     "All rows that STEP-HRL's clone has learnt from, without their notes, and without those that teach to write them."
     if not (folder/'agent').exists():
-        c, rows = run.config, [r | dict(prompt=erased(r['prompt'])) for r in run.config.elsewhere(run.tables()[0])
-                               if r['role'] != 'progress']
+        c, rows = run.config, [r | dict(prompt=erased(r['prompt'])) for r in run.tables()[0] if r['role'] != 'progress']
         cloned_on(run, folder, run.backbone(), rows, c.clone,
                   lambda p: NoNotes(p, careful=c.careful, env=c.env, train_ids=run.known_ids()), c.focus)
     return load_agent(folder/'agent')
@@ -120,7 +119,7 @@ def one_model_per_role(run:Run, folder:Path):
     c = run.config
     shares = c.shares or dict.fromkeys(ROLES, 1.)
     if not (folder/'agent').exists():
-        rows, policies = list(run.config.elsewhere(run.tables()[0])), {}
+        rows, policies = list(run.tables()[0]), {}
         for role, share in shares.items():
             torch.manual_seed(c.seed)
             policies[role], budget = run.backbone(), int(c.clone.max_tokens*share/sum(shares.values()))

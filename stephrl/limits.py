@@ -15,9 +15,9 @@ from .prompts import ROLES
 LIMITS = dict( # setting -> interval; names are the same wherever they occur
     seed='[0, 4294967295]', workers='[0, 256]', demos_per_task='[1, 1e6]', missteps='[0, 1)', holdout='[0, 1e6]',
     copies='[1, 1000]', window='[16, 1e6]', at_least='[0, 1e6]',
-    **dict.fromkeys(('high_copies', 'drills', 'readings', 'wishes', 'moments', 'numbers', 'exercises', 'outcomes',
-                     'sightings', 'detours', 'searches', 'errands', 'rounds'), '[0, 1000]'),
-    **dict.fromkeys(('evenness', 'variety', 'recast', 'scenery', 'invented'), '[0, 1]'), focus='[0, 1)',
+    **dict.fromkeys(('high_copies', 'drills', 'readings', 'wishes', 'moments', 'numbers', 'exercises', 'searches',
+                     'errands', 'rounds'), '[0, 1000]'),
+    **dict.fromkeys(('evenness', 'variety', 'recast', 'invented'), '[0, 1]'), focus='[0, 1)',
     collect='[1, 1e6]', temperature='[0, 100]', step_limit='[1, 1e6]', parallel='[1, 4096]', eval_limit='[1, 1e6]',
     epochs='(0, 1e6]', max_tokens='[1, 1e15]', max_updates='[1, 1e12]', lr='(0, 10]', warmup='[0, 1]', floor='[0, 1]',
     batch_tokens='[1, 1e9]', accumulate='[1, 1e6]', weight_decay='[0, 100]', clip='(0, 1e9]', prompt_weight='[0, 1000]',

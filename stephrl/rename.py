@@ -6,7 +6,7 @@
 __all__ = ['MIXED', 'BETWEEN', 'PAINTS', 'COLOURS', 'LIVES', 'CREATURES', 'NUMBER', 'THING', 'ROOM', 'NameClass', 'wheel_orders',
            'register_names', 'name_classes', 'renumbering', 'in_order', 'rename', 'mapped', 'settled', 'things',
            'name_pool', 'mentioned', 'room_names', 'coined', 'made_up', 'drill', 'teaches_copying', 'memory_of',
-           'copying', 'rearranged', 'recast', 'other_wishes', 'scenery', 'other_moments', 'other_numbers']
+           'copying', 'rearranged', 'recast', 'other_wishes', 'other_moments', 'other_numbers']
 
 # %% ../nbs/07b_rename.ipynb #c003
 import random, re
@@ -345,25 +345,6 @@ def other_wishes(ep:Episode, # annotated; it is not changed
             out.append((t, progress_prompt(subtask, note, s.action, after),
                         progress_target(annotator.update(subtask, note, s.action, after))))
     return out
-
-# %% ../nbs/07b_rename.ipynb #c051
-_common = set('a an the of in on is are to and agent with called containing nothing substance which that'.split())
-def _words(text): return set(re.findall('[a-z]+', text.lower())) - _common
-
-def scenery(row:dict, # a transition
-            seed:int=0,
-            drop:float=.4 # how often a thing is left out that nobody speaks of
-           )->dict: # the row itself where the prompt shows no room with a thing a line
-    "The row with the lines of the room in another order, and fewer of them; things, and below them the doors."
-    shown = re.search(r'\nRoom: [^\n]*((?:\n [^\n]*)+)', row['prompt'])
-    if not shown: return row
-    draw, lines = random.Random(f'scenery/{row["id"]}/{row["episode"]}/{seed}'), shown[1].split('\n')[1:]
-    cut = next((i for i, l in enumerate(lines) if l.startswith(' You also see')), len(lines))
-    told = _words(row['prompt'][:shown.start()]) | _words(row['target'])
-    things, doors = [l for l in lines[:cut] if _words(l) & told or draw.random() >= drop], lines[cut+1:]
-    draw.shuffle(things), draw.shuffle(doors)
-    prompt = row['prompt']
-    return row | dict(prompt=prompt[:shown.start(1)] + ''.join(f'\n{l}' for l in things + lines[cut:cut+1] + doors) + prompt[shown.end():])
 
 # %% ../nbs/07b_rename.ipynb #c054
 def other_moments(ep:Episode, # annotated; it is not changed

@@ -7,8 +7,7 @@ __all__ = ['FORMS', 'OTHER', 'SHOWN', 'Form', 'name_pattern', 'all_of', 'in_room
            'focus_taken', 'kind_found', 'stage_found', 'boxed', 'measured', 'melted', 'changed', 'answers', 'heating',
            'collected', 'cooling', 'filled', 'paints_seen', 'mixed', 'recipe_read', 'is_on', 'tested', 'brought',
            'soil_in', 'planted', 'seed_focus', 'turned_on', 'turned_off', 'watered', 'grown', 'bees_out', 'time_read',
-           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture', 'same_again', 'searched_at',
-           'seen_once']
+           'form_of', 'ScienceWorldRules', 'other_reading', 'other_lamps', 'other_mixture', 'same_again']
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c003
 import random, re
@@ -16,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Callable
 from fastcore.basics import patch
-from .annotate import annotate
 from .scienceworld_stretches import (ALIVE, GROWS, ROUND, VESSEL, Stretch, box_slots, bring_slots, conduct_slots,
     cool_slots, fill_slots, find_slots, here_slots, first_stage_slots, focus_slots, focus_taken_slots, go_slots,
     heat_slots, jar_slots, kind_slots, limit_slots, listed, melts_slots, mix_slots, nothing)
@@ -24,10 +22,10 @@ from .episode import Episode, Observation, Step, Subtask
 from .scienceworld_stretches import (paints_slots, plane_slots, plant_focus_slots, plant_slots, power_slots,
     recipe_slots, search_taken_slots, second_plane_slots, seeds_slots, soil_slots, stage_slots, take_slots,
     take_two_slots, tap_slots, verb, vessel_slots, wait_stage_slots, watch_slots, water_slots, word_of)
-from .prompts import low_prompt, low_target, progress_prompt, progress_target
+from .prompts import progress_prompt, progress_target
 from .scienceworld_notes import (ADDED, BROKEN, CHECKED, CONNECTIONS, PLANTED, READING, ROUTE, WAITED, WATERED,
     content_of, focused, has_words, holds, moved, note, parts_of, recall, room_of, sees, state_of)
-from .rename import mapped, things
+from .rename import things
 
 # %% ../nbs/07d_scienceworld_rules.ipynb #c004
 @dataclass(frozen=True)
@@ -216,32 +214,9 @@ class ScienceWorldRules:
         form, slots = form_of(subtask)
         return form.done(slots, steps, after) if form and form.done and steps else None
 
-# %% ../nbs/07d_scienceworld_rules.ipynb #c030
+# %% ../nbs/07d_scienceworld_rules.ipynb #c033
 SHOWN = re.compile(r'(?<=measures a temperature of )-?\d+')
 
-@patch
-def outcomes(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
-             seed:int=0)->list[Episode]: # annotated; one or none
-    """The episode with another number on the thermometer, as often above the task's limit as below;
-    `meta['outcome']` is the step of the reading."""
-    steps = episode.steps
-    slots = {t: form_of(episode.subtask_of(t).name)[1] for t in range(len(steps)) if SHOWN.search(episode.observation_after(t).text)}
-    read = [t for t in slots if {'room', 'limit', 'above', 'below'} <= set(slots[t])]
-    if not read: return []
-    draw = random.Random(f'outcome/{episode.id}/{episode.meta.get("renamed")}/{seed}')
-    t = read[-1]
-    limit, boxes = float(slots[t]['limit']), (slots[t]['above'], slots[t]['below'])
-    after = episode.observation_after(t)
-    was, now = int(SHOWN.search(after.text)[0]), int(limit) + draw.choice((-1, 1))*draw.randint(1, draw.choice((30, 300)))
-    other = dict(zip(boxes, boxes if (was > limit) == (now > limit) else boxes[::-1]))
-    box = re.compile(rf'\b({"|".join(map(re.escape, boxes))})\b')
-    copy = mapped(episode, lambda s: box.sub(lambda m: other[m[1]], s), outcome=t)
-    tail = [*copy.steps[t+1:], Step(copy.final, '')]
-    tail[0] = replace(tail[0], observation=replace(tail[0].observation, text=SHOWN.sub(str(now), after.text)))
-    copy = replace(copy, description=episode.description, steps=steps[:t+1] + tail[:-1], final=tail[-1].observation, subtasks=[])
-    return [annotate(copy, self)]
-
-# %% ../nbs/07d_scienceworld_rules.ipynb #c033
 def other_reading(slots:dict, name:str, s:Step, after:Observation, draw:random.Random)->tuple|None: # (subtask, note, action, observation)
     "Had the limit and the thermometer shown other numbers."
     if not SHOWN.search(after.text) or not {'limit', 'above', 'below'} <= set(slots): return None
@@ -294,35 +269,4 @@ def exercises(self:ScienceWorldRules, episode:Episode, # annotated; it is not ch
         for asked in (other_reading(slots, name, s, after, draw), other_lamps(slots, name, s, after, draw),
                       other_mixture(slots, name, s, after, draw, pool), same_again(name, s, draw)):
             if asked: out.append((t, progress_prompt(*asked), progress_target(self.update(*asked))))
-    return out
-
-# %% ../nbs/07d_scienceworld_rules.ipynb #c038
-def searched_at(episode:Episode)->dict[int, str]: # step -> what is looked for
-    "The steps of its searches."
-    found = {t: form_of(episode.subtask_of(t).name) for t in range(len(episode.steps))}
-    return {t: slots['what'] for t, (form, slots) in found.items()
-            if form and form.memories == (CHECKED,) and form.template.startswith('find {what}')}
-
-def seen_once(obs:Observation)->list[str]:
-    "Things in the room that have a name of their own."
-    alone = lambda x: len(re.findall(rf'(?<![\w-]){re.escape(x)}(?![\w-])', obs.look)) == 1
-    return [x for x in sorted(things(obs.look[:6000])) if x not in ('agent', 'air') and alone(x)]
-
-@patch
-def sightings(self:ScienceWorldRules, episode:Episode, # annotated; it is not changed
-              seed:int=0)->list[tuple[int, str, str]]: # (step, prompt, target) of the low level; target '': as it was
-    "Steps of its searches, had something else been looked for: once where that is in sight, and once where it is not."
-    draw, out = random.Random(f'sighting/{episode.id}/{episode.meta.get("renamed")}/{seed}'), []
-    step, sought = episode.steps, searched_at(episode)
-    asked = lambda x, t: low_prompt(f'find the {x} and focus on it', step[t].progress, step[t].observation)
-    # all that is read and done where the search goes on
-    on = {t: f'{low_prompt("", step[t].progress, step[t].observation)} {step[t].action}' for t, what in sought.items()
-          if not step[t].action.startswith('focus on ') and not has_words(what, step[t].action)}
-    for t in sought:
-        if not (seen := seen_once(step[t].observation)): continue
-        x = draw.choice(seen)
-        out.append((t, asked(x, t), low_target(f'focus on {x}', True)))
-        if dark := [u for u, text in on.items() if not has_words(x, text)]:
-            u = draw.choice(dark)
-            out.append((u, asked(x, u), ''))
     return out

@@ -92,7 +92,7 @@ PRESETS['quick'] = Config(
 PRESETS['smoke'] = Config(
     preset='smoke', backbone='smoke', tasks=('find-animal', 'power-component'),
     demos_per_task=3, holdout=1, collect=2, rounds=1, eval_limit=1, step_limit=8,
-    moments=1, recast=.5, scenery=.5, variety=.5, focus=.3, relabel=True, shares=dict(high=1, low=1, progress=1),
+    moments=1, recast=.5, variety=.5, focus=.3, relabel=True, shares=dict(high=1, low=1, progress=1),
     clone=TrainConfig(max_tokens=60_000, lr=3e-3),
     rl=IQLConfig(critic_updates=50, policy=TrainConfig(max_tokens=15_000, lr=3e-4)))
 PRESETS['tiny'] = replace(
@@ -184,9 +184,8 @@ def check(self:Config)->Config: # itself
     of another environment."""
     check_limits(self)
     env_class(self.env), get_annotator(self.env)
-    for name in ('outcomes', 'detours', 'exercises', 'sightings'):
-        if getattr(self, name) and not hasattr(get_annotator(self.env), name):
-            raise ConfigError(f'{name}: the annotator of {self.env} knows none; set it to 0')
+    if self.exercises and not hasattr(get_annotator(self.env), 'exercises'):
+        raise ConfigError(f'exercises: the annotator of {self.env} sets none; set it to 0')
     for name in PLAYS:
         if getattr(self, name) and self.env != 'scienceworld':
             raise ConfigError(f'{name}: there is no such expert for {self.env}; set it to 0')
@@ -262,10 +261,10 @@ class Run:
 
 def differing_settings(then:Config|dict, now:Config|dict # as an object, or as config.json or a results file holds it
                       )->dict: # setting, those of the trainings with a dot -> (then, now)
-    "How the settings of two runs differ; one that did not exist when they were written down was at its default."
+    "How the settings of two runs differ. One that was not there yet had its default; one that is gone counts where it was on."
     then, now, new = (_dotted(_plain(x) if is_dataclass(x) else x) for x in (then, now, Config()))
     pair = {k: (then.get(k, new.get(k)), now.get(k, new.get(k))) for k in {**now, **then}}
-    return {k: (a, b) for k, (a, b) in pair.items() if a != b}
+    return {k: (a, b) for k, (a, b) in pair.items() if a != b and (k in new or a or b)}
 
 def _plain(config): return json.loads(json.dumps(asdict(config)))
 
@@ -364,7 +363,7 @@ def tables(self:Run): # two `datasets` tables: expert transitions to learn from,
     with self.stage('transitions', *files) as todo:
         if todo:
             learn, held = self.learnable()
-            rows = (c.augmented(learn, self.known_words() if c.vocabulary else ()) + c.sighted(looked_for) +
+            rows = (c.augmented(learn, self.known_words() if c.vocabulary else ()) +
                     [r for e in looked_for for r in transitions(e)
                      if r['role'] != 'high' or e.source == 'errand'])     # what is only looked for, nobody wants
             for rows, file in zip((c.recasted(rows), to_rows(held)), files): save_dataset(to_dataset(rows), file)
@@ -416,7 +415,7 @@ def cloned(self:Run, on_log=None # called with every record of the log; `LiveCur
         if todo:
             policy, (learn, held) = self.backbone(), self.tables()
             torch.manual_seed(c.seed)
-            clone(policy, c.elsewhere(learn), replace(c.clone, seed=c.seed), self.path('cloning'),
+            clone(policy, learn, replace(c.clone, seed=c.seed), self.path('cloning'),
                   shares=c.shares, evenness=c.evenness, variety=c.variety, focus=c.focus, on_log=on_log)
             self.note('cloning', imitation=imitation(policy, held) if len(held) else None, parameters=policy.n_params, backbone=c.backbone)
             save_agent(folder, StepHRL(policy, careful=c.careful, env=c.env, name='cloning', train_ids=self.known_ids()), config=_plain(c))
